@@ -1,0 +1,1 @@
+//! Segments in a folder, for one process.
