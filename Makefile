@@ -1,0 +1,32 @@
+# All there is to type. Each target installs what it lacks first; one cargo profile serves them all, so that RocksDB is
+# compiled once.
+
+locked := $(if $(CI),--locked)
+
+.PHONY: help run build test lint fmt
+
+help:
+	@echo "make run    build track and start it on http://127.0.0.1:8080; options: make run ARGS='--listen 0.0.0.0:80'"
+	@echo "make test   every test, those against a real Kafka broker included"
+	@echo "make lint   formatting, clippy, and the dependencies' licences and sources"
+	@echo "make fmt    format the code"
+
+run: build
+	@scripts/run $(ARGS)
+
+build:
+	@scripts/setup run
+	@scripts/build build --release $(locked) --bin track
+
+test:
+	@scripts/setup test
+	@scripts/build test --release $(locked) --workspace $(ARGS)
+
+lint:
+	@scripts/setup lint
+	cargo fmt --all --check
+	@scripts/build clippy --release $(locked) --workspace --all-targets -- -D warnings
+	.cache/tools/bin/cargo-deny --all-features check licenses bans sources
+
+fmt:
+	cargo fmt --all
