@@ -1,0 +1,270 @@
+//! Which processors serve a partition now: what they said of themselves, as long as they keep saying it.
+//!
+//! A processor tells about once a second where it answers and how far each of its partitions is. What it said last counts
+//! until it has been silent for a while or says goodbye; nobody is asked whether it is true, the call will show.
+
+use parking_lot::RwLock;
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tower::util::{BoxCloneSyncService, ServiceExt as _};
+use tower::{BoxError, Service};
+use track_proto::v1::{Owner, PartitionState};
+
+/// A way to a processor, across the network or inside this process.
+pub type Channel = BoxCloneSyncService<http::Request<tonic::body::Body>, http::Response<tonic::body::Body>, BoxError>;
+
+/// Makes the channel for a processor's url. Called from [`Owners::apply`], on the thread of its caller.
+pub type Connect = Arc<dyn Fn(&str) -> Result<Channel, String> + Send + Sync>;
+
+/// A [`Channel`] out of a `tonic::transport::Channel` or of a tonic server itself.
+pub fn channel<S>(service: S) -> Channel
+where
+    S: Service<http::Request<tonic::body::Body>, Response = http::Response<tonic::body::Body>>,
+    S: Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError> + 'static,
+    S::Future: Send + 'static,
+{
+    BoxCloneSyncService::new(service.map_err(Into::into))
+}
+
+/// An instance silent for so long has left without saying so: its channel is closed.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// The table of processors.
+pub struct Owners {
+    connect: Connect,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    instances: HashMap<String, Instance>,
+    /// The last one told; kept when everybody leaves, since a log's partition count never changes.
+    partition_count: Option<NonZeroU32>,
+}
+
+struct Instance {
+    url: String,
+    /// None while connecting fails; tried again with each heartbeat.
+    channel: Option<Channel>,
+    heard: Instant,
+    serving: Vec<Serving>,
+}
+
+struct Serving {
+    partition: u32,
+    next_offset: u64,
+}
+
+/// Someone who says that it serves a partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) instance: String,
+    pub(crate) channel: Channel,
+    next_offset: u64,
+}
+
+impl Owners {
+    /// An empty table.
+    #[must_use]
+    pub fn new(connect: Connect) -> Self {
+        Self { connect, table: RwLock::default() }
+    }
+
+    /// Takes in what `instance` said of itself at `received`, or with `None` that it has left.
+    pub fn apply(&self, instance: String, owner: Option<Owner>, received: Instant) {
+        let Some(owner) = owner else {
+            self.table.write().instances.remove(&instance);
+            tracing::info!(instance, "a processor has left");
+            return;
+        };
+        let channel = self.channel_to(&instance, &owner.url);
+        let serving = owner
+            .partitions
+            .iter()
+            .filter(|status| status.state() == PartitionState::Serving)
+            .map(|status| Serving {
+                partition: status.partition,
+                next_offset: status.as_of.as_ref().map_or(0, |as_of| as_of.next_offset),
+            })
+            .collect();
+
+        let mut table = self.table.write();
+        if let Some(told) = NonZeroU32::new(owner.partition_count) {
+            let known = table.partition_count.replace(told);
+            if known.is_some_and(|known| known != told) {
+                tracing::error!(instance, ?known, %told, "processors disagree on the number of partitions");
+            }
+        }
+        table.instances.retain(|_, known| received.saturating_duration_since(known.heard) < FORGOTTEN_AFTER);
+        table.instances.insert(instance, Instance { url: owner.url, channel, heard: received, serving });
+    }
+
+    /// The channel there is to that url, or a new one.
+    fn channel_to(&self, instance: &str, url: &str) -> Option<Channel> {
+        if let Some(known) = self.table.read().instances.get(instance)
+            && known.url == url
+            && known.channel.is_some()
+        {
+            return known.channel.clone();
+        }
+        match (self.connect)(url) {
+            Ok(channel) => {
+                tracing::info!(instance, url, "found a processor");
+                Some(channel)
+            }
+            Err(error) => {
+                tracing::warn!(instance, url, error, "can't reach a processor");
+                None
+            }
+        }
+    }
+
+    /// How many partitions the log has; `None` until a processor has said so.
+    pub(crate) fn partition_count(&self) -> Option<NonZeroU32> {
+        self.table.read().partition_count
+    }
+
+    /// For each of `partitions`, those heard of at or after `heard_since` that serve it, the freshest first.
+    pub(crate) fn candidates(
+        &self,
+        partitions: impl Iterator<Item = u32>,
+        heard_since: Instant,
+    ) -> HashMap<u32, Vec<Candidate>> {
+        let mut candidates: HashMap<u32, Vec<Candidate>> = partitions.map(|partition| (partition, vec![])).collect();
+        for (name, instance) in &self.table.read().instances {
+            let Some(channel) = instance.channel.as_ref().filter(|_| instance.heard >= heard_since) else { continue };
+            for Serving { partition, next_offset } in &instance.serving {
+                if let Some(candidates) = candidates.get_mut(partition) {
+                    candidates.push(Candidate {
+                        instance: name.clone(),
+                        channel: channel.clone(),
+                        next_offset: *next_offset,
+                    });
+                }
+            }
+        }
+        for candidates in candidates.values_mut() {
+            candidates.sort_by(|a, b| b.next_offset.cmp(&a.next_offset).then_with(|| a.instance.cmp(&b.instance)));
+        }
+        candidates
+    }
+
+    /// The partitions that someone heard of at or after `heard_since` serves.
+    pub(crate) fn served(&self, heard_since: Instant) -> BTreeSet<u32> {
+        let table = self.table.read();
+        let fresh = table.instances.values().filter(|known| known.channel.is_some() && known.heard >= heard_since);
+        fresh.flat_map(|known| known.serving.iter().map(|serving| serving.partition)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+    use track_proto::v1::{AsOf, PartitionStatus};
+
+    /// Which urls were connected to, in order; those with "unreachable" in them fail.
+    fn owners() -> (Owners, Arc<Mutex<Vec<String>>>) {
+        let connected = Arc::new(Mutex::new(vec![]));
+        let log = connected.clone();
+        let connect: Connect = Arc::new(move |url| {
+            log.lock().push(url.to_owned());
+            if url.contains("unreachable") {
+                return Err("no route".into());
+            }
+            Ok(channel(tower::service_fn(|_| async { Ok::<_, BoxError>(http::Response::default()) })))
+        });
+        (Owners::new(connect), connected)
+    }
+
+    fn status(partition: u32, state: PartitionState, next_offset: u64) -> PartitionStatus {
+        let as_of = Some(AsOf { next_offset, ..AsOf::default() });
+        PartitionStatus { partition, state: state.into(), as_of }
+    }
+
+    fn owner(url: &str, serving: &[(u32, u64)]) -> Owner {
+        let partitions = serving.iter().map(|(p, offset)| status(*p, PartitionState::Serving, *offset)).collect();
+        Owner { url: url.into(), partitions, partition_count: 4, ..Owner::default() }
+    }
+
+    fn names(owners: &Owners, partition: u32, heard_since: Instant) -> Vec<String> {
+        let mut candidates = owners.candidates([partition].into_iter(), heard_since);
+        candidates.remove(&partition).unwrap().into_iter().map(|candidate| candidate.instance).collect()
+    }
+
+    #[test]
+    fn the_freshest_comes_first() {
+        let (owners, _) = owners();
+        let now = Instant::now();
+        owners.apply("a".into(), Some(owner("http://a", &[(0, 5), (1, 9)])), now);
+        owners.apply("b".into(), Some(owner("http://b", &[(0, 7), (1, 8)])), now);
+        assert_eq!(names(&owners, 0, now), ["b", "a"]);
+        assert_eq!(names(&owners, 1, now), ["a", "b"]);
+        assert_eq!(names(&owners, 2, now), Vec::<String>::new());
+        assert_eq!(owners.served(now), BTreeSet::from([0, 1]));
+        owners.apply("a".into(), Some(owner("http://a", &[(0, 8)])), now);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        assert_eq!(names(&owners, 1, now), ["b"]);
+    }
+
+    #[test]
+    fn who_restores_does_not_serve() {
+        let (owners, _) = owners();
+        let now = Instant::now();
+        let partitions = vec![status(0, PartitionState::Restoring, 9), status(1, PartitionState::Serving, 1)];
+        owners.apply("a".into(), Some(Owner { partitions, ..owner("http://a", &[]) }), now);
+        assert_eq!(owners.served(now), BTreeSet::from([1]));
+        assert_eq!(names(&owners, 0, now), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_is_silent_or_has_left_is_not_asked() {
+        let (owners, _) = owners();
+        let now = Instant::now();
+        owners.apply("old".into(), Some(owner("http://old", &[(0, 9)])), now);
+        let later = now + Duration::from_secs(1);
+        owners.apply("new".into(), Some(owner("http://new", &[(0, 3)])), later);
+        assert_eq!(names(&owners, 0, now), ["old", "new"]);
+        assert_eq!(names(&owners, 0, later), ["new"]);
+        owners.apply("new".into(), None, later);
+        assert_eq!(names(&owners, 0, now), ["old"]);
+        assert_eq!(owners.served(later), BTreeSet::new());
+        assert_eq!(owners.partition_count(), NonZeroU32::new(4));
+    }
+
+    #[test]
+    fn a_channel_is_made_once_a_url() {
+        let (owners, connected) = owners();
+        let now = Instant::now();
+        for url in ["http://a", "http://a", "http://b", "http://b", "http://unreachable", "http://unreachable"] {
+            owners.apply("a".into(), Some(owner(url, &[(0, 1)])), now);
+        }
+        assert_eq!(*connected.lock(), ["http://a", "http://b", "http://unreachable", "http://unreachable"]);
+        assert_eq!(names(&owners, 0, now), Vec::<String>::new());
+        owners.apply("a".into(), None, now);
+        owners.apply("a".into(), Some(owner("http://a", &[(0, 1)])), now);
+        assert_eq!(connected.lock().len(), 5);
+        assert_eq!(names(&owners, 0, now), ["a"]);
+    }
+
+    #[test]
+    fn the_long_silent_are_forgotten() {
+        let (owners, _) = owners();
+        let now = Instant::now();
+        owners.apply("gone".into(), Some(owner("http://gone", &[(0, 1)])), now);
+        owners.apply("here".into(), Some(owner("http://here", &[(0, 1)])), now + FORGOTTEN_AFTER);
+        assert_eq!(names(&owners, 0, now), ["here"]);
+    }
+
+    #[test]
+    fn no_partition_count_is_taken_for_zero_partitions() {
+        let (owners, _) = owners();
+        assert_eq!(owners.partition_count(), None);
+        owners.apply("a".into(), Some(Owner { partition_count: 0, ..owner("http://a", &[]) }), Instant::now());
+        assert_eq!(owners.partition_count(), None);
+    }
+}
