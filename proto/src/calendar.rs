@@ -90,7 +90,9 @@ impl Calendar {
             return first.map(DayMap::Whole);
         }
         let mut quarters = Box::new([None; QUARTERS]);
-        for (at_ms, bucket) in (first_ms..).step_by(QUARTER_MS as usize).zip(quarters.iter_mut()) {
+        let mut at_ms = first_ms - QUARTER_MS;
+        for bucket in quarters.iter_mut() {
+            at_ms += QUARTER_MS;
             *bucket = self.bucket(at_ms + offset_ms.unwrap_or_else(|| self.offset_ms(at_ms)));
         }
         quarters.iter().any(Option::is_some).then_some(DayMap::Quarters(quarters))
