@@ -1,0 +1,125 @@
+//! Answers as JSON.
+
+use crate::validate::Warnings;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response as HttpResponse, StatusCode};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use track_log::Position;
+use warp::reply::Response;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Where the events went, for a query that must see them: `<partition>:<offset>`, one for each partition touched.
+const TRACK_POSITION: HeaderName = HeaderName::from_static("track-position");
+
+/// An event of a batch that was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Rejected {
+    /// Its place in the batch, from 0.
+    pub(crate) index: usize,
+    pub(crate) message: String,
+}
+
+/// An event of a batch that was changed before it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Warned {
+    /// Its place in the batch, from 0.
+    pub(crate) index: usize,
+    pub(crate) message: &'static str,
+}
+
+#[derive(Serialize)]
+struct Logged<'a> {
+    status: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<&'a [Rejected]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [&'static str],
+    #[serde(rename = "warnings", skip_serializing_if = "<[_]>::is_empty")]
+    warned: &'a [Warned],
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    status: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rejected: &'a [Rejected],
+}
+
+/// The event of `POST /track` is durable.
+pub(crate) fn logged(positions: &[Position], warnings: Warnings) -> Response {
+    let body = if warnings.is_empty() {
+        Bytes::from_static(br#"{"status":"success","message":"Event logged."}"#)
+    } else {
+        let warnings: Vec<_> = warnings.texts().collect();
+        let message = "Event logged.";
+        json(&Logged { status: "success", message, accepted: None, rejected: None, warnings: &warnings, warned: &[] })
+    };
+    with_positions(body, positions)
+}
+
+/// The good events of `POST /track/batch` are durable.
+pub(crate) fn batch_logged(positions: &[Position], rejected: &[Rejected], warned: &[Warned]) -> Response {
+    let accepted = positions.len();
+    let message = &if accepted == 1 { "1 event logged.".to_owned() } else { format!("{accepted} events logged.") };
+    let (accepted, rejected) = (Some(accepted), Some(rejected));
+    let body = json(&Logged { status: "success", message, accepted, rejected, warnings: &[], warned });
+    with_positions(body, positions)
+}
+
+/// Nothing was accepted.
+pub(crate) fn refused(status: StatusCode, message: &str, rejected: &[Rejected]) -> Response {
+    respond(status, json(&Refused { status: "error", message, rejected }))
+}
+
+fn with_positions(body: Bytes, positions: &[Position]) -> Response {
+    let mut text = String::new();
+    let mut add = |partition: u32, offset: u64| {
+        let comma = if text.is_empty() { "" } else { "," };
+        write!(text, "{comma}{partition}:{offset}").expect("a String takes all that is written");
+    };
+    if let [position] = positions {
+        add(position.partition, position.offset);
+    } else {
+        let mut highest = BTreeMap::new();
+        for position in positions {
+            let offset = highest.entry(position.partition).or_insert(position.offset);
+            *offset = position.offset.max(*offset);
+        }
+        highest.into_iter().for_each(|(partition, offset)| add(partition, offset));
+    }
+    let mut response = respond(StatusCode::OK, body);
+    let value = HeaderValue::try_from(text).expect("digits, colons and commas");
+    response.headers_mut().insert(TRACK_POSITION, value);
+    response
+}
+
+fn respond(status: StatusCode, body: Bytes) -> Response {
+    let mut response = HttpResponse::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn json(body: &impl Serialize) -> Bytes {
+    serde_json::to_vec(body).expect("strings and numbers are always JSON").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_names_the_highest_offset_of_each_partition() {
+        let positions = [(3, 7), (0, 1), (3, 9), (0, 2), (3, 8)];
+        let positions = positions.map(|(partition, offset)| Position { partition, offset });
+        assert_eq!(with_positions(Bytes::new(), &positions).headers()[TRACK_POSITION], "0:2,3:9");
+        assert_eq!(with_positions(Bytes::new(), &positions[..1]).headers()[TRACK_POSITION], "3:7");
+    }
+}
