@@ -1,1 +1,31 @@
 //! Apache Kafka through librdkafka.
+//!
+//! - [`Config`]: which brokers, and the operator's own properties (`kafka/client.rs`; `kafka/token.rs` for OAUTHBEARER)
+//! - [`ensure_topics`]: the topics as track needs them, made or checked
+//! - [`KafkaAppender`]: durable appends (over `kafka/producer.rs`)
+//! - [`KafkaLog`]: any partition from any offset
+//! - [`KafkaGroup`]: partitions shared with other processes (`kafka/assignment.rs` holds what is assigned,
+//!   `kafka/queue.rs` brings it to the readers)
+//! - [`KafkaBulletin`]: the last value per key
+//!
+//! `kafka/chunk.rs` takes records out of librdkafka's memory, and `kafka/tail.rs` knows where a partition ends.
+
+mod append;
+mod assignment;
+mod bulletin;
+mod chunk;
+mod client;
+mod group;
+mod producer;
+mod queue;
+mod read;
+mod tail;
+mod token;
+mod topics;
+
+pub use append::KafkaAppender;
+pub use bulletin::KafkaBulletin;
+pub use client::Config;
+pub use group::{KafkaGroup, Protocol};
+pub use read::KafkaLog;
+pub use topics::ensure_topics;

@@ -1,0 +1,286 @@
+//! What is assigned to this member of a group, and how it comes and goes.
+//!
+//! All of it happens on the group's one thread: librdkafka calls back for a rebalance from inside its poll.
+
+use super::chunk::{ChunkBuilder, offset_of};
+use super::client::{Context, Role, kafka_partition};
+use super::queue::{Queue, QueueReader};
+use super::read::{bounds, kafka_offset};
+use super::tail::Tail;
+use crate::{LogError, Member, Offset, Partition};
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What may wait for a reader, per partition.
+const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long a full queue holds up the others before its partition is paused. Pausing throws away what librdkafka has
+/// fetched ahead, so a reader that is merely slower than the brokers should not cause it.
+const STALL: Duration = Duration::from_millis(50);
+/// How long the brokers have to say where a partition ends before the thread goes back to polling.
+const BOUNDS_WITHIN: Duration = Duration::from_secs(2);
+
+pub(super) type Consumer = BaseConsumer<Context<Assignment>>;
+
+/// What is assigned.
+pub(super) struct Assignment {
+    topic: String,
+    member: Arc<dyn Member>,
+    slots: Mutex<BTreeMap<Partition, Slot>>,
+    /// Leaving: the member is told of no more partitions.
+    closed: AtomicBool,
+}
+
+/// One assigned partition.
+struct Slot {
+    queue: Arc<Queue>,
+    tail: Arc<Tail>,
+    records: ChunkBuilder,
+    stage: Stage,
+    paused: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The member has no reader yet: first its end must be known, else the member would take it for read to the end.
+    Fresh,
+    Read,
+    /// It can't be read from where the member wanted.
+    Failed,
+    /// The member did not want it.
+    Declined,
+}
+
+impl Assignment {
+    pub(super) fn new(topic: String, member: Arc<dyn Member>) -> Self {
+        Self { topic, member, slots: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    /// Takes a record for its partition's reader.
+    pub(super) fn take(&self, message: &BorrowedMessage<'_>) {
+        let offset = offset_of(message);
+        let mut slots = self.slots.lock();
+        let Ok(partition) = Partition::try_from(message.partition()) else { return };
+        let Some(slot) = slots.get_mut(&partition) else { return };
+        // What was fetched before a pause may come again.
+        if slot.stage == Stage::Declined || slot.stage == Stage::Failed || offset < slot.tail.next() {
+            return;
+        }
+        slot.records.push(message);
+        slot.tail.advance(offset + 1);
+    }
+
+    /// Everything that a partition held has been taken.
+    pub(super) fn reached_end(&self, partition: i32) {
+        let slots = self.slots.lock();
+        if let Some(slot) = Partition::try_from(partition).ok().and_then(|partition| slots.get(&partition)) {
+            slot.tail.nothing_left();
+        }
+    }
+
+    /// Brings what was taken to the readers, and pauses and resumes partitions by how far their readers are behind.
+    pub(super) fn hand_on(&self, consumer: &Consumer) {
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for (partition, slot) in self.slots.lock().iter_mut() {
+            if !slot.records.is_empty() {
+                slot.queue.push(slot.records.take());
+                if !slot.paused && !slot.queue.has_room(QUEUE_BYTES_MAX, STALL) {
+                    slot.paused = true;
+                    pause.add_partition(&self.topic, kafka_partition(*partition));
+                }
+            } else if slot.paused && slot.queue.bytes() < QUEUE_BYTES_MAX / 2 {
+                slot.paused = false;
+                resume.add_partition(&self.topic, kafka_partition(*partition));
+            }
+        }
+        for done in [
+            (pause.count() > 0).then(|| consumer.pause(&pause)),
+            (resume.count() > 0).then(|| consumer.resume(&resume)),
+        ] {
+            if let Some(Err(error)) = done {
+                tracing::warn!("Kafka: {error}");
+            }
+        }
+    }
+
+    /// Whether some partition waits for its reader.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.slots.lock().values().any(|slot| slot.paused)
+    }
+
+    /// Hands the member the readers of what is newly assigned, as soon as the brokers say where it ends.
+    pub(super) fn introduce(&self, consumer: &Consumer) {
+        while let Some((partition, queue, tail)) = self.find(|slot| slot.stage == Stage::Fresh) {
+            let bounds = match bounds(consumer, &self.topic, partition, BOUNDS_WITHIN) {
+                Ok(bounds) => bounds,
+                Err(error) => {
+                    tracing::warn!("Kafka: where partition {partition} ends is not known yet: {error}");
+                    return;
+                }
+            };
+            let next = tail.next();
+            let stage = if next < bounds.start || next > bounds.end {
+                queue.fail(LogError::OutOfRange { partition, wanted: next, bounds });
+                Stage::Failed
+            } else {
+                tail.reaches(bounds.end);
+                Stage::Read
+            };
+            if let Some(slot) = self.slots.lock().get_mut(&partition) {
+                slot.stage = stage;
+            }
+            self.member.reader(partition, Box::new(QueueReader::new(queue, tail)));
+        }
+    }
+
+    /// After an error of some partition's offset: finds whose it is and tells its reader. False where it was none's.
+    pub(super) fn judge_offsets(&self, consumer: &Consumer) -> KafkaResult<bool> {
+        let mut found = false;
+        let read: Vec<_> = self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Read).map(named).collect();
+        for (partition, queue, tail) in read {
+            let bounds = bounds(consumer, &self.topic, partition, BOUNDS_WITHIN)?;
+            let wanted = tail.next();
+            if wanted < bounds.start || wanted > bounds.end {
+                found = true;
+                if let Some(slot) = self.slots.lock().get_mut(&partition) {
+                    slot.stage = Stage::Failed;
+                    if !slot.records.is_empty() {
+                        queue.push(slot.records.take());
+                    }
+                }
+                queue.fail(LogError::OutOfRange { partition, wanted, bounds });
+            }
+        }
+        Ok(found || self.find(|slot| slot.stage == Stage::Failed || slot.stage == Stage::Fresh).is_some())
+    }
+
+    /// Only what is assigned here may be committed.
+    pub(super) fn commit(&self, consumer: &Consumer, hints: &BTreeMap<Partition, Offset>) {
+        let mut offsets = TopicPartitionList::new();
+        {
+            let slots = self.slots.lock();
+            for (&partition, &offset) in hints.iter().filter(|(partition, _)| slots.contains_key(partition)) {
+                let _ = offsets.add_partition_offset(&self.topic, kafka_partition(partition), kafka_offset(offset));
+            }
+        }
+        if offsets.count() > 0
+            && let Err(error) = consumer.commit(&offsets, rdkafka::consumer::CommitMode::Async)
+        {
+            tracing::debug!("Kafka: the offset hints were not committed: {error}");
+        }
+    }
+
+    /// Takes everything back from the member. From now on it is told of no more.
+    pub(super) fn give_up(&self) {
+        self.closed.store(true, Ordering::Release);
+        let all: Vec<_> = self.slots.lock().keys().copied().collect();
+        self.revoke(&all);
+    }
+
+    fn find(&self, which: impl Fn(&Slot) -> bool) -> Option<(Partition, Arc<Queue>, Arc<Tail>)> {
+        self.slots.lock().iter().find(|(_, slot)| which(slot)).map(named)
+    }
+
+    fn partitions_of(&self, list: &TopicPartitionList) -> Vec<Partition> {
+        let elements = list.elements_for_topic(&self.topic);
+        elements.iter().filter_map(|element| Partition::try_from(element.partition()).ok()).collect()
+    }
+
+    /// Asks the member where to go on; what it does not want is assigned all the same, as the group expects, but paused.
+    fn assign(&self, consumer: &Consumer, list: &TopicPartitionList) -> KafkaResult<()> {
+        let partitions = self.partitions_of(list);
+        let from: BTreeMap<_, _> = match self.closed.load(Ordering::Acquire) {
+            true => BTreeMap::new(),
+            false => self.member.assigned(&partitions).into_iter().collect(),
+        };
+        let (mut assigned, mut declined) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for partition in partitions {
+            let from = from.get(&partition).copied();
+            if from.is_none() {
+                declined.add_partition(&self.topic, kafka_partition(partition));
+            }
+            let start = from.map_or(KafkaOffset::End, kafka_offset);
+            assigned.add_partition_offset(&self.topic, kafka_partition(partition), start)?;
+            let slot = Slot {
+                queue: Arc::default(),
+                tail: Arc::new(Tail::new(from.unwrap_or(0), 0)),
+                records: ChunkBuilder::default(),
+                stage: if from.is_some() { Stage::Fresh } else { Stage::Declined },
+                paused: false,
+            };
+            if !self.closed.load(Ordering::Acquire) {
+                self.slots.lock().insert(partition, slot);
+            }
+        }
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&assigned)?,
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&assigned)?,
+        }
+        if declined.count() > 0 { consumer.pause(&declined) } else { Ok(()) }
+    }
+
+    /// Stops the readers, then lets the member finish with them.
+    fn revoke(&self, partitions: &[Partition]) {
+        let revoked: Vec<_> = {
+            let mut slots = self.slots.lock();
+            partitions.iter().filter_map(|partition| slots.remove_entry(partition)).collect()
+        };
+        if revoked.is_empty() {
+            return;
+        }
+        let partitions: Vec<_> = revoked.iter().map(|(partition, _)| *partition).collect();
+        for (_, slot) in revoked {
+            slot.queue.close();
+        }
+        self.member.revoked(&partitions);
+    }
+}
+
+fn named((&partition, slot): (&Partition, &Slot)) -> (Partition, Arc<Queue>, Arc<Tail>) {
+    (partition, Arc::clone(&slot.queue), Arc::clone(&slot.tail))
+}
+
+impl Role for Assignment {
+    fn statistics(&self, statistics: &Statistics) {
+        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        for (partition, slot) in self.slots.lock().iter() {
+            if let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) {
+                slot.tail.observe(observed);
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context<Assignment> {
+    fn rebalance(&self, consumer: &Consumer, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assignment = &self.role;
+        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            tracing::info!(partitions = ?assignment.partitions_of(list), "assigned by the group");
+            assignment.assign(consumer, list)
+        } else {
+            tracing::info!(partitions = ?assignment.partitions_of(list), "revoked by the group");
+            assignment.revoke(&assignment.partitions_of(list));
+            match consumer.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+                RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+            }
+        };
+        if let Err(error) = done {
+            tracing::error!("Kafka: rebalancing: {error}");
+        }
+    }
+
+    fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!("Kafka: the offset hints were not committed: {error}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Takes part in a consumer group: partitions come and go, and each is read from where the member says.
+
+use super::assignment::{Assignment, Consumer};
+use super::client::{self, Config, Context, refused};
+use crate::{LogError, Member, Offset, Partition, Subscribe, Subscription};
+use parking_lot::Mutex;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use track_proto::topics;
+
+/// How long a poll waits for a first record; also how soon the thread sees that it is to end.
+const POLL_WAIT: Duration = Duration::from_millis(50);
+/// The same while a partition is paused: its reader may have made room.
+const POLL_WAIT_HELD_UP: Duration = Duration::from_millis(5);
+/// Records taken before they are handed on.
+const BATCH: usize = 4096;
+/// Between leaving a group for an error and joining again.
+const REJOIN_AFTER: Duration = Duration::from_secs(3);
+/// What dropping a subscription waits for.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How a group agrees on who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// The brokers decide (KIP-848; Kafka 4.0 and newer).
+    #[default]
+    Consumer,
+    /// The members decide, cooperatively and stickily; any Kafka.
+    Classic,
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "consumer" => Ok(Self::Consumer),
+            "classic" => Ok(Self::Classic),
+            _ => Err(format!("there is no group protocol {name}: it is consumer or classic")),
+        }
+    }
+}
+
+/// A consumer group on the topic of events.
+pub struct KafkaGroup {
+    config: Config,
+    topic: String,
+    group: String,
+    instance_id: Option<String>,
+    protocol: Protocol,
+}
+
+impl KafkaGroup {
+    /// A group by its name. With an instance id the member is static: for as long as a restart takes (the group's
+    /// session timeout), its partitions stay its own.
+    #[must_use]
+    pub fn new(config: &Config, group: &str, instance_id: Option<String>, protocol: Protocol) -> Self {
+        let (topic, group) = (topics::EVENTS.to_owned(), group.to_owned());
+        Self { config: config.clone(), topic, group, instance_id, protocol }
+    }
+
+    /// The group reads another topic.
+    #[must_use]
+    pub fn on_topic(mut self, topic: &str) -> Self {
+        topic.clone_into(&mut self.topic);
+        self
+    }
+
+    fn client(&self) -> Result<ClientConfig, LogError> {
+        let mut client = self.config.reader()?;
+        client.set("group.id", &self.group);
+        if let Some(instance_id) = &self.instance_id {
+            client.set("group.instance.id", instance_id);
+        }
+        match self.protocol {
+            Protocol::Consumer => client.set("group.protocol", "consumer"),
+            Protocol::Classic => {
+                client.set("group.protocol", "classic");
+                client.set("partition.assignment.strategy", "cooperative-sticky")
+            }
+        };
+        Ok(client)
+    }
+}
+
+impl Subscribe for KafkaGroup {
+    fn subscribe(&self, member: Arc<dyn Member>) -> Result<Box<dyn Subscription>, LogError> {
+        client::expect_topic(&client::asker(&self.config)?, &self.topic)?;
+        let shared = Arc::new(Shared::default());
+        let (done, ended) = mpsc::channel();
+        let membership =
+            Membership { client: self.client()?, topic: self.topic.clone(), member, shared: Arc::clone(&shared) };
+        let first = membership.join()?;
+        std::thread::Builder::new()
+            .name("kafka-group".to_owned())
+            .spawn(move || {
+                membership.run(first);
+                drop(done);
+            })
+            .map_err(|source| LogError::Io { context: "a thread for Kafka".to_owned(), source })?;
+        Ok(Box::new(GroupSubscription { shared, ended: Mutex::new(ended) }))
+    }
+}
+
+/// What the subscription tells its thread.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    hints: Mutex<BTreeMap<Partition, Offset>>,
+}
+
+struct GroupSubscription {
+    shared: Arc<Shared>,
+    /// Disconnected when the thread has left.
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Subscription for GroupSubscription {
+    fn commit_hint(&self, applied: &[(Partition, Offset)]) {
+        self.shared.hints.lock().extend(applied.iter().copied());
+    }
+
+    fn close(&self, within: Duration) {
+        self.shared.stop.store(true, Ordering::Release);
+        // Past the deadline the thread goes on leaving by itself.
+        let _ = self.ended.lock().recv_timeout(within);
+    }
+}
+
+impl Drop for GroupSubscription {
+    fn drop(&mut self) {
+        self.close(CLOSE_WITHIN);
+    }
+}
+
+/// The thread's side: joins, polls, and joins again where the brokers threw it out for good.
+struct Membership {
+    client: ClientConfig,
+    topic: String,
+    member: Arc<dyn Member>,
+    shared: Arc<Shared>,
+}
+
+impl Membership {
+    fn join(&self) -> Result<Consumer, LogError> {
+        let assignment = Assignment::new(self.topic.clone(), Arc::clone(&self.member));
+        let consumer: Consumer = self.client.create_with_context(Context::new(assignment)).map_err(refused)?;
+        consumer.subscribe(&[&self.topic]).map_err(|error| LogError::Kafka(error.to_string()))?;
+        Ok(consumer)
+    }
+
+    fn run(&self, first: Consumer) {
+        let mut joined = Some(first);
+        loop {
+            if let Some(consumer) = joined.take() {
+                if let Err(reason) = self.take_part(&consumer) {
+                    tracing::error!("out of the consumer group, joining again soon: {reason}");
+                }
+                self.commit(&consumer);
+                consumer.context().role.give_up();
+                // Leaves the group; may hang, which is why `close` has a deadline.
+                drop(consumer);
+            }
+            let rejoin_at = Instant::now() + REJOIN_AFTER;
+            while !self.is_stopping() && Instant::now() < rejoin_at {
+                std::thread::park_timeout(POLL_WAIT);
+            }
+            if self.is_stopping() {
+                return;
+            }
+            joined = self.join().inspect_err(|error| tracing::error!("{error}")).ok();
+        }
+    }
+
+    /// Polls until told to stop, or until an error that this membership does not survive.
+    fn take_part(&self, consumer: &Consumer) -> Result<(), LogError> {
+        let assignment = &consumer.context().role;
+        let mut doubtful = false;
+        while !self.is_stopping() {
+            let mut wait = if assignment.is_held_up() { POLL_WAIT_HELD_UP } else { POLL_WAIT };
+            for _ in 0..BATCH {
+                match consumer.poll(wait) {
+                    Some(Ok(message)) => assignment.take(&message),
+                    Some(Err(KafkaError::PartitionEOF(partition))) => assignment.reached_end(partition),
+                    Some(Err(KafkaError::MessageConsumption(
+                        RDKafkaErrorCode::AutoOffsetReset
+                        | RDKafkaErrorCode::OffsetOutOfRange
+                        | RDKafkaErrorCode::LogTruncation,
+                    ))) => doubtful = true,
+                    Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                        return Err(consumer.context().explain("reading in the group", &error));
+                    }
+                    // Brokers that come and go: librdkafka goes on by itself, and the context has logged it.
+                    Some(Err(_)) => {}
+                    None => break,
+                }
+                wait = Duration::ZERO;
+            }
+            assignment.hand_on(consumer);
+            assignment.introduce(consumer);
+            if doubtful {
+                match assignment.judge_offsets(consumer) {
+                    Ok(true) => doubtful = false,
+                    Ok(false) => return Err(LogError::Kafka("an offset was refused that is in the log".to_owned())),
+                    // The brokers do not answer now.
+                    Err(_) => {}
+                }
+            }
+            self.commit(consumer);
+        }
+        Ok(())
+    }
+
+    fn commit(&self, consumer: &Consumer) {
+        let hints = std::mem::take(&mut *self.shared.hints.lock());
+        if !hints.is_empty() {
+            consumer.context().role.commit(consumer, &hints);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+}
