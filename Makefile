@@ -20,7 +20,7 @@ build:
 
 test:
 	@scripts/setup test
-	@scripts/build test --release $(locked) --workspace $(ARGS)
+	@scripts/build test --release $(locked) $(or $(ARGS),--workspace)
 
 lint:
 	@scripts/setup lint
