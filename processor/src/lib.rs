@@ -1,1 +1,210 @@
-//! x
+//! The processor: folds the log into counters and sessions, and answers for the partitions that it owns.
+//!
+//! In the order in which a record meets them:
+//!
+//! - [`membership`]: which partitions are ours; opening, draining and closing each
+//! - [`partition`]: one partition's thread: read → fold → write → tell
+//! - [`fold`]: pure: records and state in, changes out
+//! - [`timelines`]: the session timelines that a batch touches
+//! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
+//! - [`state`]: the key space and its RocksDB
+//! - [`query`]: from a question to rows, at one moment of the state
+//! - [`serve`]: the gRPC service over all of it
+//!
+//! **The fold has no clock.** Expiry goes by the log's append times; the wall clock is used for lag metrics alone.
+
+mod error;
+mod fold;
+mod membership;
+mod partition;
+mod query;
+mod rules;
+mod serve;
+mod sessions;
+mod state;
+mod timelines;
+
+pub use error::{OpenError, ProcessorError};
+pub use rules::{PairsError, SessionPair};
+pub use serve::PartitionsService;
+
+use crate::partition::Owned;
+use crate::rules::SessionRules;
+use crate::state::store::Memory;
+use crate::state::ttl::{ARRIVAL_SECONDS, Spans};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use track_log::{Append, Partition, ReadLog, Subscribe, Subscription};
+use track_proto::clock::Clock;
+use track_proto::v1;
+use track_proto::v1::partitions_server::PartitionsServer;
+
+/// How long leaving the group may take, with everything flushed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+/// How often the group is told how far we are, and the store's size is measured.
+const HINT_EVERY: Duration = Duration::from_secs(5);
+
+/// What a processor is set to.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder for the stores, one folder a partition inside. One process at a time.
+    pub data_dir: PathBuf,
+    /// The name of this process among its like.
+    pub instance: String,
+    /// Which events open and close sessions. Part of the state's identity.
+    pub session_pairs: Vec<SessionPair>,
+    /// How much later than a play a stop may come and still close it, in milliseconds. Part of the state's identity.
+    pub session_duration_ms_max: i64,
+    /// How long counts and sessions live after the last event that touched their day, in milliseconds; at least 30 days.
+    pub retention_ms: i64,
+    /// Memory for RocksDB's blocks and memtables together, in bytes.
+    pub memory_bytes_max: usize,
+    /// Fold on even where the log no longer has what the store is missing: counts will be too low.
+    pub accept_truncated_log: bool,
+}
+
+/// A processor. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Processor {
+    shared: Arc<Shared>,
+}
+
+/// What all threads of a processor share.
+pub(crate) struct Shared {
+    config: Config,
+    rules: SessionRules,
+    spans: Spans,
+    memory: Memory,
+    log: Arc<dyn ReadLog>,
+    dead_letters: Arc<dyn Append>,
+    clock: Clock,
+    owned: RwLock<BTreeMap<Partition, Arc<Owned>>>,
+    failures: mpsc::UnboundedSender<ProcessorError>,
+    failed: Mutex<Option<mpsc::UnboundedReceiver<ProcessorError>>>,
+    joined: AtomicBool,
+    /// Held open: the lock on the data folder lives as long as it.
+    _lock: File,
+}
+
+impl Processor {
+    /// Takes the data folder; nothing is read before [`Processor::run`].
+    ///
+    /// # Errors
+    /// [`OpenError`] where the folder can't be used, another process has it, or the configuration contradicts itself.
+    pub fn open(
+        config: Config,
+        log: Arc<dyn ReadLog>,
+        dead_letters: Arc<dyn Append>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let rules = SessionRules::new(config.session_pairs.clone())?;
+        let retention = u32::try_from(config.retention_ms / 1000).unwrap_or(if config.retention_ms < 0 { 0 } else { u32::MAX });
+        // An edge may still be paired anew for 30 days; the day that its session stands in must not be over before.
+        if retention < ARRIVAL_SECONDS {
+            return Err(OpenError::Retention);
+        }
+        let lock = membership::lock(&config.data_dir)?;
+        let memory = Memory::new(config.memory_bytes_max);
+        let (failures, failed) = mpsc::unbounded_channel();
+        let shared = Shared {
+            config,
+            rules,
+            spans: Spans { retention },
+            memory,
+            log,
+            dead_letters,
+            clock,
+            owned: RwLock::default(),
+            failures,
+            failed: Mutex::new(Some(failed)),
+            joined: AtomicBool::new(false),
+            _lock: lock,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The gRPC service over the partitions that are owned at the time of each call.
+    #[must_use]
+    pub fn service(&self) -> PartitionsServer<PartitionsService> {
+        PartitionsServer::new(PartitionsService::new(Arc::clone(&self.shared)))
+    }
+
+    /// What this process says of itself on `track.owners`, answering at `url`.
+    #[must_use]
+    pub fn owner(&self, url: &str) -> v1::Owner {
+        v1::Owner {
+            instance: self.shared.config.instance.clone(),
+            url: url.to_owned(),
+            partitions: self.shared.status(),
+            sent_at_ms: (self.shared.clock)(),
+            partition_count: self.shared.log.partition_count(),
+        }
+    }
+
+    /// Whether every partition that is ours is served.
+    ///
+    /// # Errors
+    /// What is still missing.
+    pub fn check_ready(&self) -> Result<(), String> {
+        if !self.shared.joined.load(Ordering::Acquire) {
+            return Err("not yet reading the log".into());
+        }
+        match self.shared.owned.read().values().find(|owned| !owned.is_serving()) {
+            Some(owned) => Err(owned.restoring_message()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes part in `source` until `shutdown`, then drains, flushes and leaves.
+    ///
+    /// # Errors
+    /// [`ProcessorError`] as soon as one partition can't go on; everything else has been drained and flushed by then.
+    ///
+    /// # Panics
+    /// If called twice: a processor runs once.
+    pub async fn run(self, source: Arc<dyn Subscribe>, shutdown: CancellationToken) -> Result<(), ProcessorError> {
+        let mut failed = self.shared.failed.lock().take().expect("a processor runs once");
+        let member: Arc<dyn track_log::Member> = Arc::clone(&self.shared) as _;
+        let subscription: Arc<dyn Subscription> = blocking(move || source.subscribe(member).map(Arc::from))
+            .await
+            .map_err(ProcessorError::Join)?;
+        self.shared.joined.store(true, Ordering::Release);
+
+        let mut hint = tokio::time::interval(HINT_EVERY);
+        let outcome = loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break Ok(()),
+                Some(failure) = failed.recv() => break Err(failure),
+                _ = hint.tick() => {
+                    let (shared, subscription) = (Arc::clone(&self.shared), Arc::clone(&subscription));
+                    blocking(move || {
+                        subscription.commit_hint(&shared.applied());
+                        shared.measure_stores();
+                    })
+                    .await;
+                }
+            }
+        };
+
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            subscription.commit_hint(&shared.applied());
+            subscription.close(CLOSE_WITHIN);
+            shared.close_all();
+        })
+        .await;
+        // What failed while closing matters where nothing had failed before.
+        outcome.and_then(|()| failed.try_recv().map_or(Ok(()), Err))
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("the work does not panic and the runtime outlives it")
+}

@@ -1,0 +1,86 @@
+//! What can go wrong, for an operator to read. What a client may see of it is decided in [`crate::serve`].
+
+use crate::rules::PairsError;
+use crate::state::store::StoreError;
+use std::path::PathBuf;
+use track_log::{LogError, Offset, Partition};
+
+/// Why a processor can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses the folder.
+    #[error("the data folder {} is in use by another process; give each its own", .0.display())]
+    InUse(PathBuf),
+    /// The folder can't be made or locked.
+    #[error("the data folder {folder}: {source}", folder = .folder.display())]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The session pairs can't be told apart.
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
+    /// Counts would be over before a late event could still change them.
+    #[error("the retention must be at least 30 days")]
+    Retention,
+}
+
+/// Why a processor gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessorError {
+    /// The log can't be read.
+    #[error("partition {partition}: {source}")]
+    Log {
+        /// Which partition.
+        partition: Partition,
+        /// What the log said.
+        source: LogError,
+    },
+    /// The group could not be joined.
+    #[error("joining the other processors: {0}")]
+    Join(LogError),
+    /// The store can't be used: it was made for something else, it is damaged, or the disk is full.
+    #[error("partition {partition}: {reason}")]
+    Store {
+        /// Which partition.
+        partition: Partition,
+        /// What RocksDB or the registry said.
+        reason: String,
+    },
+    /// The log no longer has what the store is missing: an answer would be too low.
+    #[error(
+        "partition {partition}: the store has everything before offset {next_offset}, and the log begins at {log_start}: \
+         {missing} events would be missing from every answer. Restore a store that reaches further, \
+         or start once with --accept-truncated-log to count on without them",
+        missing = .log_start - .next_offset
+    )]
+    Truncated {
+        /// Which partition.
+        partition: Partition,
+        /// Where the store would go on.
+        next_offset: Offset,
+        /// The oldest record of the log.
+        log_start: Offset,
+    },
+    /// The store is ahead of the log: it was folded from another one, or the log has lost its end.
+    #[error(
+        "partition {partition}: the store has everything before offset {next_offset}, and the log ends at {log_end}: \
+         this is not the log it was folded from. Point it to that log, or remove the store to have this one folded"
+    )]
+    Ahead {
+        /// Which partition.
+        partition: Partition,
+        /// Where the store would go on.
+        next_offset: Offset,
+        /// Where the log ends.
+        log_end: Offset,
+    },
+}
+
+impl ProcessorError {
+    pub(crate) fn store(partition: Partition, error: impl Into<StoreError>) -> Self {
+        Self::Store { partition, reason: error.into().to_string() }
+    }
+}

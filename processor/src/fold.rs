@@ -1,0 +1,162 @@
+//! The fold: what a batch of records changes, given the state before it. No clock, no randomness, no input or output
+//! but the state.
+//!
+//! How records are cut into batches makes no difference: every rule goes by the stream time at the record itself.
+
+use crate::rules::SessionRules;
+use crate::sessions::{self, Edge, Session, SessionChange};
+use crate::state::changes::Changes;
+use crate::state::key::Key;
+use crate::state::progress::Progress;
+use crate::state::session_sums::SessionSum;
+use crate::state::store::{Store, StoreError};
+use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, stream_seconds};
+use crate::state::{Damaged, Family, marks};
+use crate::timelines::Timelines;
+use rustc_hash::FxHashMap;
+use track_log::Record;
+use track_proto::calendar::{quarter_of_day, utc_day};
+use track_proto::event::{self, Event, Malformed};
+
+/// What a batch of records leads to.
+pub(crate) struct Folded {
+    pub(crate) changes: Changes,
+    pub(crate) progress: Progress,
+    /// How many events were counted.
+    pub(crate) events: u64,
+    /// How many were not, since their event_id had been.
+    pub(crate) duplicates: u64,
+    pub(crate) dead: Vec<Dead>,
+}
+
+/// A record that is not an event.
+#[derive(Debug)]
+pub(crate) struct Dead {
+    /// Which of the batch.
+    pub(crate) index: usize,
+    pub(crate) reason: Malformed,
+}
+
+impl Dead {
+    /// A short name of the reason, one of a few, for a metric.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.reason {
+            Malformed::Envelope(_) => "envelope",
+            Malformed::Version(_) => "version",
+            Malformed::NoKey => "no_key",
+            Malformed::KeyMismatch => "key_mismatch",
+            Malformed::Timestamp => "timestamp",
+            Malformed::Empty { .. } | Malformed::TooLong { .. } | Malformed::ControlCharacter { .. } => "field",
+            Malformed::Reserved => "reserved_name",
+        }
+    }
+}
+
+/// An event and the stream time at its record.
+struct Arrived {
+    event: Event,
+    now: StreamSeconds,
+}
+
+/// Folds `records` into the state that `store` has at `before`.
+pub(crate) fn fold(
+    store: &Store,
+    rules: &SessionRules,
+    session_rules: &sessions::Rules,
+    spans: Spans,
+    before: Progress,
+    records: &[Record],
+) -> Result<Folded, StoreError> {
+    let (arrived, dead, progress) = decode(before, records);
+    let remembered = look_up_marks(store, &arrived)?;
+
+    let mut changes = Changes::new(spans);
+    let mut timelines = Timelines::new(store, session_rules, spans);
+    let mut events = 0;
+    for Arrived { event, now } in &arrived {
+        if event.client_event_id && !remember(&mut changes, &remembered, spans, event, *now) {
+            continue;
+        }
+        events += 1;
+        let (day, quarter) = (utc_day(event.timestamp_ms), quarter_of_day(event.timestamp_ms));
+        changes.count(&event.user_id, day, quarter, &event.event, *now);
+        if let Some((pair, role)) = rules.role(&event.event) {
+            let edge = Edge { time_ms: event.timestamp_ms, role, arrival_ms: i64::from(*now) * 1000 };
+            let change = timelines.insert(&mut changes, &event.user_id, pair, edge, *now)?;
+            move_sessions(&mut changes, &event.user_id, pair, &change, *now);
+        }
+    }
+    timelines.store(&mut changes);
+    let duplicates = arrived.len() as u64 - events;
+    Ok(Folded { changes, progress, events, duplicates, dead })
+}
+
+/// Tells events from dead letters and finds the stream time at each.
+fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived>, Vec<Dead>, Progress) {
+    let mut arrived = Vec::with_capacity(records.len());
+    let mut dead = Vec::new();
+    let mut progress = before;
+    for (index, record) in records.iter().enumerate() {
+        progress.next_offset = record.offset + 1;
+        progress.stream_time = progress.stream_time.max(stream_seconds(record.append_time_ms));
+        match event::decode(record.key.as_deref(), &record.value) {
+            Ok(event) => arrived.push(Arrived { event, now: progress.stream_time }),
+            Err(reason) => dead.push(Dead { index, reason }),
+        }
+    }
+    (arrived, dead, progress)
+}
+
+/// What the store remembers of the batch's event_ids, in one ordered read.
+fn look_up_marks(store: &Store, arrived: &[Arrived]) -> Result<FxHashMap<Key, StreamSeconds>, StoreError> {
+    let mut keys: Vec<Key> = arrived
+        .iter()
+        .filter(|arrived| arrived.event.client_event_id)
+        .map(|arrived| marks::key(&arrived.event.user_id, &arrived.event.event_id))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let stored = store.get_many(Family::Marks, keys.iter().map(Key::as_slice))?;
+    let mut remembered = FxHashMap::default();
+    for (key, value) in keys.iter().zip(stored) {
+        if let Some(value) = value {
+            let (touched, _) = Stamp::split(&value).ok_or(Damaged { kind: Family::Marks.name() })?;
+            remembered.insert(key.clone(), touched);
+        }
+    }
+    Ok(remembered)
+}
+
+/// Remembers the event's id; false where it was remembered already and still counts.
+fn remember(
+    changes: &mut Changes,
+    remembered: &FxHashMap<Key, StreamSeconds>,
+    spans: Spans,
+    event: &Event,
+    now: StreamSeconds,
+) -> bool {
+    let key = marks::key(&event.user_id, &event.event_id);
+    let first = changes.marked(&key).or_else(|| remembered.get(&key).copied());
+    if first.is_some_and(|first| !spans.is_over(Life::Arrival, first, now)) {
+        return false;
+    }
+    changes.mark(key, now);
+    true
+}
+
+/// Takes the sessions that are no longer out of the sums of their days, and puts the new ones in.
+fn move_sessions(changes: &mut Changes, user_id: &str, pair: u8, change: &SessionChange, now: StreamSeconds) {
+    let mut add = |session: &Session, sum: SessionSum| {
+        changes.sessions(user_id, utc_day(session.start_ms), quarter_of_day(session.start_ms), pair, sum, now);
+    };
+    for session in &change.removed {
+        add(session, length(session).negated());
+    }
+    for session in &change.added {
+        add(session, length(session));
+    }
+}
+
+fn length(session: &Session) -> SessionSum {
+    SessionSum::one(session.end_ms.abs_diff(session.start_ms))
+}

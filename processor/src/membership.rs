@@ -1,0 +1,163 @@
+//! Which partitions are ours: opening the store of each, handing it its reader, draining and closing it.
+
+use crate::error::{OpenError, ProcessorError};
+use crate::partition::Owned;
+use crate::state::identity::Identity;
+use crate::sessions;
+use crate::state::store::Store;
+use crate::state::ttl::ARRIVAL_SECONDS;
+use crate::Shared;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use track_log::{Member, Offset, Partition, PartitionReader};
+use track_proto::v1;
+
+/// Makes the data folder and takes its lock, which ends with the returned file.
+pub(crate) fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    let folder = |source| OpenError::Folder { folder: data_dir.into(), source };
+    std::fs::create_dir_all(data_dir).map_err(folder)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data_dir.join("LOCK"))
+        .map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(data_dir.into())),
+        Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+impl Member for Shared {
+    fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
+        let mut starts = Vec::with_capacity(partitions.len());
+        for &partition in partitions {
+            match self.open(partition) {
+                Ok((owned, start)) => {
+                    tracing::info!(partition, offset = start, "partition assigned");
+                    self.owned.write().insert(partition, Arc::new(owned));
+                    starts.push((partition, start));
+                }
+                Err(failure) => self.fail(failure),
+            }
+        }
+        starts
+    }
+
+    fn reader(&self, partition: Partition, reader: Box<dyn PartitionReader>) {
+        let owned = self.owned.read().get(&partition).cloned();
+        if let Some(owned) = owned
+            && let Err(failure) = Owned::start(&owned, reader)
+        {
+            self.fail(failure);
+        }
+    }
+
+    fn revoked(&self, partitions: &[Partition]) {
+        for partition in partitions {
+            let owned = self.owned.write().remove(partition);
+            if let Some(owned) = owned {
+                self.close(*partition, &owned);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Opens the store of a partition and finds where it goes on, or says why it must not.
+    fn open(&self, partition: Partition) -> Result<(Owned, Offset), ProcessorError> {
+        let store_error = |error| ProcessorError::store(partition, error);
+        let folder = partition_folder(&self.config.data_dir, partition);
+        let store = Store::open(&folder, &self.identity(partition), self.spans, &self.memory).map_err(store_error)?;
+        let progress = store.progress().map_err(store_error)?.unwrap_or_default();
+        let bounds = self.log.bounds(partition).map_err(|source| ProcessorError::Log { partition, source })?;
+        let next_offset = progress.next_offset;
+        let start = if next_offset > bounds.end {
+            return Err(ProcessorError::Ahead { partition, next_offset, log_end: bounds.end });
+        } else if next_offset >= bounds.start {
+            next_offset
+        } else if self.config.accept_truncated_log {
+            tracing::warn!(partition, missing = bounds.start - next_offset, "going on without events that the log has lost");
+            bounds.start
+        } else {
+            return Err(ProcessorError::Truncated { partition, next_offset, log_start: bounds.start });
+        };
+        let owned = Owned::new(partition, store, progress, start, bounds.end, self);
+        Ok((owned, start))
+    }
+
+    pub(crate) fn session_rules(&self) -> sessions::Rules {
+        sessions::Rules::new(self.config.session_duration_ms_max, i64::from(ARRIVAL_SECONDS) * 1000)
+    }
+
+    fn identity(&self, partition: Partition) -> Identity {
+        Identity {
+            partition,
+            partition_count: self.log.partition_count(),
+            session_pairs: self.config.session_pairs.clone(),
+            session_duration_ms_max: self.config.session_duration_ms_max,
+            retention_seconds: self.spans.retention,
+        }
+    }
+
+    /// Drains and closes a partition that no longer is in the table.
+    fn close(&self, partition: Partition, owned: &Owned) {
+        match owned.close() {
+            Ok(()) => tracing::info!(partition, "partition closed"),
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Closes what the log has not revoked.
+    pub(crate) fn close_all(&self) {
+        let owned = std::mem::take(&mut *self.owned.write());
+        for (partition, owned) in owned {
+            self.close(partition, &owned);
+        }
+    }
+
+    pub(crate) fn fail(&self, failure: ProcessorError) {
+        tracing::error!(error = %failure, "a partition can't go on");
+        // The receiver is gone only where the processor has ended already, and the log has the failure.
+        let _ = self.failures.send(failure);
+    }
+
+    pub(crate) fn owned(&self, partition: Partition) -> Option<Arc<Owned>> {
+        self.owned.read().get(&partition).cloned()
+    }
+
+    pub(crate) fn status(&self) -> Vec<v1::PartitionStatus> {
+        self.owned.read().values().map(|owned| owned.status()).collect()
+    }
+
+    /// What the group may be told.
+    pub(crate) fn applied(&self) -> Vec<(Partition, Offset)> {
+        self.owned.read().iter().map(|(partition, owned)| (*partition, owned.next_offset())).collect()
+    }
+
+    pub(crate) fn measure_stores(&self) {
+        let owned: Vec<_> = self.owned.read().values().cloned().collect();
+        owned.iter().for_each(|owned| owned.measure_store());
+    }
+}
+
+fn partition_folder(data_dir: &Path, partition: Partition) -> PathBuf {
+    data_dir.join(format!("partition-{partition:04}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let refusal = lock(folder.path()).unwrap_err().to_string();
+        assert!(refusal.contains("in use by another process"), "{refusal}");
+        drop(held);
+        lock(folder.path()).unwrap();
+    }
+}

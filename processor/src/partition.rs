@@ -1,0 +1,323 @@
+//! One partition that is ours, and its thread: read → fold → write → tell.
+
+use crate::Shared;
+use crate::error::ProcessorError;
+use crate::fold::{self, Folded};
+use crate::rules::SessionRules;
+use crate::sessions;
+use crate::state::progress::Progress;
+use crate::state::store::{Store, StoreError};
+use crate::state::ttl::Spans;
+use bytes::Bytes;
+use metrics::{counter, gauge};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use track_log::{Append, LogError, NewRecord, Offset, Partition, PartitionReader, Record};
+use track_proto::clock::Clock;
+use track_proto::v1;
+
+/// Records folded into one write: enough that hot rows are added up before they are written.
+const BATCH_RECORDS_MAX: usize = 10_000;
+/// How long a read waits where the log is quiet; also how soon a stop is noticed.
+const READ_WAIT: Duration = Duration::from_millis(100);
+/// How much folding a crash may cost.
+const FLUSH_EVERY: Duration = Duration::from_secs(60);
+/// How long to wait before a dead letter is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How far a partition is, for those who wait for it.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    progress: Progress,
+    log_end: Offset,
+}
+
+/// A partition that is ours.
+pub(crate) struct Owned {
+    partition: Partition,
+    rules: SessionRules,
+    session_rules: sessions::Rules,
+    spans: Spans,
+    clock: Clock,
+    dead_letters: Arc<dyn Append>,
+    failures: tokio::sync::mpsc::UnboundedSender<ProcessorError>,
+    /// Gone once the partition is closed; whoever reads it holds the lock meanwhile.
+    store: RwLock<Option<Store>>,
+    reach: watch::Sender<Reach>,
+    /// Where the log ended when the partition became ours: it is served from there on.
+    restored_at: Offset,
+    serving: AtomicBool,
+    stop: Stop,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Owned {
+    pub(crate) fn new(
+        partition: Partition,
+        store: Store,
+        progress: Progress,
+        start: Offset,
+        log_end: Offset,
+        shared: &Shared,
+    ) -> Self {
+        let progress = Progress { next_offset: start, ..progress };
+        Self {
+            partition,
+            rules: shared.rules.clone(),
+            session_rules: shared.session_rules(),
+            spans: shared.spans,
+            clock: Arc::clone(&shared.clock),
+            dead_letters: Arc::clone(&shared.dead_letters),
+            failures: shared.failures.clone(),
+            store: RwLock::new(Some(store)),
+            reach: watch::Sender::new(Reach { progress, log_end }),
+            restored_at: log_end,
+            serving: AtomicBool::new(start >= log_end),
+            stop: Stop::default(),
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// Starts folding what `reader` reads.
+    pub(crate) fn start(self: &Arc<Self>, reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
+        let owned = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name(format!("partition-{}", self.partition))
+            .spawn(move || {
+                if let Err(failure) = owned.fold_until_stopped(reader) {
+                    owned.serving.store(false, Ordering::Release);
+                    tracing::error!(partition = owned.partition, error = %failure, "a partition can't go on");
+                    // The receiver is gone only where the processor has ended already, and the log has the failure.
+                    let _ = owned.failures.send(failure);
+                }
+            })
+            .map_err(|error| ProcessorError::Store { partition: self.partition, reason: error.to_string() })?;
+        *self.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Stops folding, brings everything to disk and closes the store, once the last question is answered.
+    pub(crate) fn close(&self) -> Result<(), ProcessorError> {
+        self.stop.set();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic has been printed by its own hook; the store is closed all the same.
+            let _ = thread.join();
+        }
+        self.serving.store(false, Ordering::Release);
+        gauge!("track_consumer_lag_records", "partition" => self.partition.to_string()).set(0.0);
+        match self.store.write().take() {
+            Some(store) => store.flush().map_err(|error| self.store_error(error)),
+            None => Ok(()),
+        }
+    }
+
+    fn fold_until_stopped(&self, mut reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
+        let mut records = Vec::new();
+        let mut flush = FlushTimer::new();
+        while !self.stop.is_set() {
+            records.clear();
+            match reader.read(&mut records, BATCH_RECORDS_MAX, READ_WAIT) {
+                Ok(()) => {}
+                Err(LogError::Closed) => break,
+                Err(source) => return Err(ProcessorError::Log { partition: self.partition, source }),
+            }
+            if !records.is_empty() {
+                self.fold_batch(&records)?;
+                flush.has_written();
+            }
+            self.tell_reach(reader.log_end(), records.last());
+            if flush.is_due() {
+                self.with_store(Store::flush)?;
+                flush = FlushTimer::new();
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_batch(&self, records: &[Record]) -> Result<(), ProcessorError> {
+        let before = self.reach.borrow().progress;
+        let Folded { changes, progress, events, duplicates, dead } = self.with_store(|store| {
+            fold::fold(store, &self.rules, &self.session_rules, self.spans, before, records)
+        })?;
+        if !self.bury(&dead, records) {
+            // Stopped meanwhile: nothing of this batch is written, and whoever comes next folds it.
+            return Ok(());
+        }
+        self.with_store(|store| changes.commit(store, progress))?;
+        counter!("track_events_folded_total").increment(events);
+        counter!("track_events_duplicate_total").increment(duplicates);
+        self.reach.send_modify(|reach| reach.progress = progress);
+        Ok(())
+    }
+
+    /// Puts what could not be folded on the dead-letter log, before the offset moves past it. False where the partition
+    /// was stopped before that worked.
+    fn bury(&self, dead: &[fold::Dead], records: &[Record]) -> bool {
+        if dead.is_empty() {
+            return true;
+        }
+        let letters: Vec<_> = dead.iter().map(|dead| self.letter(dead, &records[dead.index])).collect();
+        loop {
+            match futures::executor::block_on(self.dead_letters.append(letters.clone())) {
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(partition = self.partition, %error, "dead letters could not be written, trying again");
+                    if self.stop.wait(RETRY_AFTER) {
+                        return false;
+                    }
+                }
+            }
+        }
+        for dead in dead {
+            let offset = records[dead.index].offset;
+            tracing::warn!(partition = self.partition, offset, reason = %dead.reason, "dead letter");
+            counter!("track_dead_letters_total", "reason" => dead.kind()).increment(1);
+        }
+        true
+    }
+
+    fn letter(&self, dead: &fold::Dead, record: &Record) -> NewRecord {
+        let letter = v1::DeadLetter {
+            reason: dead.reason.to_string(),
+            partition: self.partition,
+            offset: record.offset,
+            append_time_ms: record.append_time_ms,
+            key: record.key.clone().unwrap_or_default(),
+            value: record.value.clone(),
+        };
+        let value = Bytes::from(prost::Message::encode_to_vec(&letter));
+        NewRecord { key: Bytes::from(format!("{}:{}", self.partition, record.offset)), value }
+    }
+
+    fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {
+        let mut next_offset = 0;
+        self.reach.send_modify(|reach| {
+            reach.log_end = log_end.max(reach.progress.next_offset);
+            next_offset = reach.progress.next_offset;
+        });
+        if next_offset >= self.restored_at && !self.serving.swap(true, Ordering::AcqRel) {
+            tracing::info!(partition = self.partition, offset = next_offset, "partition restored and served");
+        }
+        let partition = self.partition.to_string();
+        let lag = log_end.saturating_sub(next_offset);
+        #[allow(clippy::cast_precision_loss)] // a gauge
+        gauge!("track_consumer_lag_records", "partition" => partition.clone()).set(lag as f64);
+        let lag_ms = match last {
+            Some(last) if lag > 0 => (self.clock)() - last.append_time_ms,
+            _ => 0,
+        };
+        if lag == 0 || last.is_some() {
+            #[allow(clippy::cast_precision_loss)] // a gauge
+            gauge!("track_consumer_lag_seconds", "partition" => partition).set(lag_ms.max(0) as f64 / 1000.0);
+        }
+    }
+
+    /// Runs `work` on the store. A closed one means that the partition was stopped: nobody folds or asks after that.
+    fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, ProcessorError> {
+        let store = self.store.read();
+        let store = store.as_ref().ok_or(ProcessorError::Log { partition: self.partition, source: LogError::Closed })?;
+        work(store).map_err(|error| self.store_error(error))
+    }
+
+    /// Asks the store something; `None` once it is closed.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<Result<T, StoreError>> {
+        self.store.read().as_ref().map(question)
+    }
+
+    /// Waits until the record at `offset` is in the state.
+    pub(crate) async fn wait_for(&self, offset: Offset) {
+        let mut reach = self.reach.subscribe();
+        // The sender lives in self, so the wait ends only with the record.
+        let _ = reach.wait_for(|reach| reach.progress.next_offset > offset).await;
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.reach.borrow().progress.next_offset
+    }
+
+    pub(crate) fn log_end(&self) -> Offset {
+        self.reach.borrow().log_end
+    }
+
+    pub(crate) fn restoring_message(&self) -> String {
+        format!("partition {} is restoring: at offset {} of {}", self.partition, self.next_offset(), self.restored_at)
+    }
+
+    pub(crate) fn status(&self) -> v1::PartitionStatus {
+        let Reach { progress, log_end } = *self.reach.borrow();
+        let state = if self.is_serving() { v1::PartitionState::Serving } else { v1::PartitionState::Restoring };
+        v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of(progress, log_end)) }
+    }
+
+    pub(crate) fn measure_store(&self) {
+        if let Some(store) = self.store.read().as_ref() {
+            #[allow(clippy::cast_precision_loss)] // a gauge
+            gauge!("track_store_bytes", "partition" => self.partition.to_string()).set(store.bytes() as f64);
+        }
+    }
+
+    fn store_error(&self, error: StoreError) -> ProcessorError {
+        ProcessorError::store(self.partition, error)
+    }
+}
+
+/// What an answer at `progress` includes.
+pub(crate) fn as_of(progress: Progress, log_end_offset: Offset) -> v1::AsOf {
+    v1::AsOf {
+        next_offset: progress.next_offset,
+        stream_time_ms: i64::from(progress.stream_time) * 1000,
+        log_end_offset,
+    }
+}
+
+/// When the store is flushed: some time after the first write that is not on disk.
+struct FlushTimer(Option<Instant>);
+
+impl FlushTimer {
+    fn new() -> Self {
+        Self(None)
+    }
+
+    fn has_written(&mut self) {
+        self.0.get_or_insert_with(|| Instant::now() + FLUSH_EVERY);
+    }
+
+    fn is_due(&self) -> bool {
+        self.0.is_some_and(|due| Instant::now() >= due)
+    }
+}
+
+/// Tells a thread to stop, and wakes it where it waits.
+#[derive(Default)]
+struct Stop {
+    set: Mutex<bool>,
+    woken: Condvar,
+}
+
+impl Stop {
+    fn set(&self) {
+        *self.set.lock() = true;
+        self.woken.notify_all();
+    }
+
+    fn is_set(&self) -> bool {
+        *self.set.lock()
+    }
+
+    /// Waits for at most `wait`; says whether it is set.
+    fn wait(&self, wait: Duration) -> bool {
+        let mut set = self.set.lock();
+        if !*set {
+            self.woken.wait_for(&mut set, wait);
+        }
+        *set
+    }
+}

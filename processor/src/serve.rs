@@ -1,0 +1,98 @@
+//! The gRPC service `track.v1.Partitions`, and the one place that decides what a caller may see of an error.
+
+use crate::Shared;
+use crate::partition::{Owned, as_of};
+use crate::query;
+use crate::state::progress::Progress;
+use crate::state::store::{StoreError, View};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+use track_proto::v1::partitions_server::Partitions;
+use track_proto::v1::{CountsAnswer, QueryRequest, SessionsAnswer, StatusAnswer, StatusRequest};
+use track_proto::view::Question;
+
+/// The longest that a call waits for `min_offset`; callers give up sooner by their own deadline.
+const MIN_OFFSET_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Answers for the partitions that a processor owns.
+#[derive(Clone)]
+pub struct PartitionsService {
+    shared: Arc<Shared>,
+}
+
+impl PartitionsService {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Waits until the partition can answer, then reads it, at one moment of its state.
+    async fn answer<R: Send + 'static>(
+        &self,
+        request: QueryRequest,
+        read: impl FnOnce(&Shared, &View<'_>, &Question) -> Result<(Progress, R), StoreError> + Send + 'static,
+    ) -> Result<(track_proto::v1::AsOf, R), Status> {
+        let partition = request.partition;
+        let min_offset = request.min_offset;
+        let question = Question::try_from(request).map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+        let owned = self
+            .shared
+            .owned(partition)
+            .ok_or_else(|| Status::not_found(format!("partition {partition} is not served here")))?;
+        if !owned.is_serving() {
+            return Err(Status::unavailable(owned.restoring_message()));
+        }
+        if let Some(offset) = min_offset {
+            wait_for(&owned, offset).await?;
+        }
+
+        let shared = Arc::clone(&self.shared);
+        let answer = tokio::task::spawn_blocking(move || {
+            owned
+                .ask(|store| read(&shared, &store.view(), &question))
+                .map(|answer| answer.map(|(progress, rows)| (as_of(progress, owned.log_end()), rows)))
+        })
+        .await;
+        match answer {
+            Ok(Some(Ok(answer))) => Ok(answer),
+            Ok(Some(Err(error))) => {
+                tracing::error!(partition, %error, "a question could not be answered");
+                Err(Status::internal("the partition can't be read"))
+            }
+            Ok(None) => Err(Status::unavailable(format!("partition {partition} is moving"))),
+            Err(_) => Err(Status::internal("the partition can't be read")),
+        }
+    }
+}
+
+async fn wait_for(owned: &Owned, offset: track_log::Offset) -> Result<(), Status> {
+    tokio::time::timeout(MIN_OFFSET_WAIT_MAX, owned.wait_for(offset))
+        .await
+        .map_err(|_| Status::deadline_exceeded("the wanted position is not reached yet"))
+}
+
+#[tonic::async_trait]
+impl Partitions for PartitionsService {
+    async fn counts(&self, request: Request<QueryRequest>) -> Result<Response<CountsAnswer>, Status> {
+        let (as_of, rows) = self
+            .answer(request.into_inner(), |shared, view, question| query::counts(view, shared.spans, question))
+            .await?;
+        Ok(Response::new(CountsAnswer { as_of: Some(as_of), rows }))
+    }
+
+    async fn sessions(&self, request: Request<QueryRequest>) -> Result<Response<SessionsAnswer>, Status> {
+        let (as_of, rows) = self
+            .answer(request.into_inner(), |shared, view, question| {
+                query::sessions(view, shared.spans, &shared.rules, question)
+            })
+            .await?;
+        Ok(Response::new(SessionsAnswer { as_of: Some(as_of), rows }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusAnswer>, Status> {
+        Ok(Response::new(StatusAnswer {
+            instance: self.shared.config.instance.clone(),
+            partitions: self.shared.status(),
+        }))
+    }
+}

@@ -1,0 +1,81 @@
+//! How often an event happened: per user and day, and per day over all users of the partition.
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `user-counts` | user, NUL, day (4), event | stamp (4), quarters of [`Count`] |
+//! | `day-counts` | day (4), event | stamp (4), [`Count`] |
+//! | `quarter-counts` | day (4), event | stamp (4), quarters of [`Count`] |
+//!
+//! `day-counts` and `quarter-counts` are written together; the first exists so that a year is read by days.
+
+use super::key::{Key, day_bytes, user_prefix};
+use super::quarters::Sums;
+
+/// A number of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Count(u64);
+
+impl Count {
+    pub(crate) const ONE: Self = Self(1);
+
+    #[cfg(test)]
+    pub(crate) const fn of(count: u64) -> Self {
+        Self(count)
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Sums for Count {
+    type Numbers = [u64; 1];
+
+    fn numbers(self) -> [u64; 1] {
+        [self.0]
+    }
+
+    fn read(mut next: impl FnMut() -> Option<u64>) -> Option<Self> {
+        next().map(Self)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0 = self.0.saturating_add(other.0);
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The key of a user's row.
+pub(crate) fn user_key(user_id: &str, day: i32, event: &str) -> Key {
+    let mut key = user_prefix(user_id);
+    key.extend_from_slice(&day_bytes(day));
+    key.extend_from_slice(event.as_bytes());
+    key
+}
+
+/// The key of a row over all users.
+pub(crate) fn total_key(day: i32, event: &str) -> Key {
+    let mut key = Key::new();
+    key.extend_from_slice(&day_bytes(day));
+    key.extend_from_slice(event.as_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::key::{after_user, split_day};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_give_back_what_they_are_made_of(user in "\\PC{1,20}", day: i32, event in "\\PC{1,20}") {
+            let key = user_key(&user, day, &event);
+            prop_assert_eq!(after_user(&key).and_then(split_day), Some((day, event.as_bytes())));
+            prop_assert_eq!(split_day(&total_key(day, &event)), Some((day, event.as_bytes())));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a partition knows, in one RocksDB of its own. This page is the key space; a kind's own page has its layout.
+//!
+//! | family | kind | key | value | lives |
+//! |---|---|---|---|---|
+//! | `default` | [`progress`] | `progress` | next offset, stream time | for ever |
+//! | `default` | [`identity`] | `identity` | format, partition, rules | for ever |
+//! | `marks` | [`marks`] | user, event_id | | 30 days after arrival |
+//! | `timelines` | [`timelines`] | user, pair, row | session edges | 30 days after the last arrival |
+//! | `user-counts` | [`counts`] | user, UTC day, event | count by quarter | retention after the last event |
+//! | `day-counts` | [`counts`] | UTC day, event | count | retention after the last event |
+//! | `quarter-counts` | [`counts`] | UTC day, event | count by quarter | retention after the last event |
+//! | `user-sessions` | [`session_sums`] | user, UTC day, pair | count and duration by quarter | retention after the last change |
+//! | `day-sessions` | [`session_sums`] | UTC day, pair | count and duration | retention after the last change |
+//! | `quarter-sessions` | [`session_sums`] | UTC day, pair | count and duration by quarter | retention after the last change |
+//!
+//! A UTC day is a row and the quarters of its hours stand inside it, so that they expire together: an answer in one time
+//! zone never has what the same answer in another has lost. Everything but the `default` family begins its value with
+//! the [`ttl::Stamp`] of the last change; the reader and the compaction filter judge by it alone.
+//!
+//! Keys are big-endian and order as what they stand for. A user or a name ends with a NUL, which neither may contain.
+//! Family names are stable: one is never reused for another meaning, and a change of any layout here is a new
+//! [`identity::FORMAT_VERSION`].
+
+pub(crate) mod changes;
+pub(crate) mod counts;
+pub(crate) mod identity;
+pub(crate) mod key;
+pub(crate) mod marks;
+pub(crate) mod progress;
+pub(crate) mod quarters;
+pub(crate) mod session_sums;
+pub(crate) mod store;
+pub(crate) mod timelines;
+pub(crate) mod ttl;
+
+/// A column family with a time to live; `default` is not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Family {
+    Marks,
+    Timelines,
+    UserCounts,
+    DayCounts,
+    QuarterCounts,
+    UserSessions,
+    DaySessions,
+    QuarterSessions,
+}
+
+impl Family {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Marks,
+        Self::Timelines,
+        Self::UserCounts,
+        Self::DayCounts,
+        Self::QuarterCounts,
+        Self::UserSessions,
+        Self::DaySessions,
+        Self::QuarterSessions,
+    ];
+
+    /// The name on disk.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Marks => "marks",
+            Self::Timelines => "timelines",
+            Self::UserCounts => "user-counts",
+            Self::DayCounts => "day-counts",
+            Self::QuarterCounts => "quarter-counts",
+            Self::UserSessions => "user-sessions",
+            Self::DaySessions => "day-sessions",
+            Self::QuarterSessions => "quarter-sessions",
+        }
+    }
+
+    /// How long a row lives after its stamp.
+    pub(crate) const fn life(self) -> ttl::Life {
+        match self {
+            Self::Marks | Self::Timelines => ttl::Life::Arrival,
+            Self::UserCounts
+            | Self::DayCounts
+            | Self::QuarterCounts
+            | Self::UserSessions
+            | Self::DaySessions
+            | Self::QuarterSessions => ttl::Life::Retention,
+        }
+    }
+}
+
+/// A row that is not what was written there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the state is damaged: a row of {kind} can't be read")]
+pub(crate) struct Damaged {
+    /// Which kind of row.
+    pub(crate) kind: &'static str,
+}

@@ -1,0 +1,228 @@
+//! One partition's RocksDB: how it is opened, read, written and flushed.
+//!
+//! RocksDB's own write-ahead log is off: the event log is the write-ahead log. Memtables of all families are flushed
+//! together (`atomic_flush`), so that what a crash leaves is the state at some earlier offset, whole.
+
+use super::identity::{self, Identity};
+use super::progress::{self, Progress};
+use super::ttl::{DurableTime, Spans, Stamp};
+use super::{Damaged, Family};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
+    DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
+};
+use std::path::{Path, PathBuf};
+
+/// Memory that all stores of a process share, so that it is bounded by configuration and not by partition count.
+#[derive(Clone)]
+pub(crate) struct Memory {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl Memory {
+    /// At most about `bytes_max` for blocks, filters and memtables together.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let cache = Cache::new_lru_cache(bytes_max);
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(bytes_max / 2, false, cache.clone());
+        Self { cache, write_buffers }
+    }
+}
+
+/// Why a store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("the store in {folder}: {source}", folder = .folder.display())]
+    Db { folder: PathBuf, source: rocksdb::Error },
+    #[error("the store in {folder}: {source}", folder = .folder.display())]
+    Refused { folder: PathBuf, source: identity::Mismatch },
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+/// The state of one partition.
+pub(crate) struct Store {
+    db: DB,
+    folder: PathBuf,
+    durable_time: DurableTime,
+    write_options: WriteOptions,
+}
+
+impl Store {
+    /// Opens the store in `folder`, making it where there is none.
+    pub(crate) fn open(folder: &Path, identity: &Identity, spans: Spans, memory: &Memory) -> Result<Self, StoreError> {
+        let durable_time = DurableTime::default();
+        let families = Family::ALL
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, spans, &durable_time, memory)));
+        let default = ColumnFamilyDescriptor::new("default", table_options(memory));
+        let db = DB::open_cf_descriptors(&db_options(memory), folder, std::iter::once(default).chain(families))
+            .map_err(|source| StoreError::Db { folder: folder.into(), source })?;
+
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(true);
+        let store = Self { db, folder: folder.into(), durable_time, write_options };
+        match store.db.get(identity::KEY).map_err(|source| store.error(source))? {
+            Some(found) => identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?,
+            None => {
+                let mut batch = WriteBatch::default();
+                batch.put(identity::KEY, identity.encode());
+                store.write(batch)?;
+                store.flush()?;
+            }
+        }
+        store.durable_time.set(store.progress()?.map_or(0, |progress| progress.stream_time));
+        Ok(store)
+    }
+
+    /// How far the state is; `None` where nothing has been folded yet.
+    pub(crate) fn progress(&self) -> Result<Option<Progress>, StoreError> {
+        let value = self.db.get_pinned(progress::KEY).map_err(|source| self.error(source))?;
+        Ok(value.map(|value| Progress::decode(&value)).transpose()?)
+    }
+
+    /// Reads many rows of a family; `keys` are in order.
+    pub(crate) fn get_many<'a>(
+        &self,
+        family: Family,
+        keys: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<Option<rocksdb::DBPinnableSlice<'_>>>, StoreError> {
+        self.db
+            .batched_multi_get_cf(self.handle(family), keys, true)
+            .into_iter()
+            .map(|row| row.map_err(|source| self.error(source)))
+            .collect()
+    }
+
+    pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(self.handle(family), key).map_err(|source| self.error(source))
+    }
+
+    /// Puts a row into `batch`.
+    pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {
+        batch.put_cf(self.handle(family), key, value);
+    }
+
+    /// Takes a row away in `batch`.
+    pub(crate) fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) {
+        batch.delete_cf(self.handle(family), key);
+    }
+
+    /// Makes `batch` visible, all of it at once. It is durable after the next [`Store::flush`], or folded again.
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.db.write_opt(batch, &self.write_options).map_err(|source| self.error(source))
+    }
+
+    /// Brings everything written so far to disk.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        let written = self.progress()?;
+        let families: Vec<&ColumnFamily> =
+            std::iter::once("default").chain(Family::ALL.map(Family::name)).filter_map(|name| self.db.cf_handle(name)).collect();
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| self.error(source))?;
+        self.durable_time.set(written.map_or(0, |progress| progress.stream_time));
+        Ok(())
+    }
+
+    /// Everything as it is now, unmoved by what is written from here on.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { store: self, snapshot: self.db.snapshot() }
+    }
+
+    /// Bytes of the files on disk and of what is still in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        std::iter::once("default")
+            .chain(Family::ALL.map(Family::name))
+            .filter_map(|name| self.db.cf_handle(name))
+            .flat_map(|family| {
+                ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"]
+                    .map(|property| self.db.property_int_value_cf(family, property).ok().flatten().unwrap_or(0))
+            })
+            .sum()
+    }
+
+    fn handle(&self, family: Family) -> &ColumnFamily {
+        self.db.cf_handle(family.name()).expect("every family is opened with the store")
+    }
+
+    fn error(&self, source: rocksdb::Error) -> StoreError {
+        StoreError::Db { folder: self.folder.clone(), source }
+    }
+}
+
+/// A moment of a store.
+pub(crate) struct View<'a> {
+    store: &'a Store,
+    snapshot: Snapshot<'a>,
+}
+
+impl View<'_> {
+    /// How far the state was at this moment.
+    pub(crate) fn progress(&self) -> Result<Progress, StoreError> {
+        let value = self.snapshot.get_pinned(progress::KEY).map_err(|source| self.store.error(source))?;
+        Ok(value.map(|value| Progress::decode(&value)).transpose()?.unwrap_or_default())
+    }
+
+    /// Calls `row` with key and value of every row from `from` up to and without `to`, in order.
+    pub(crate) fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+        mut row: impl FnMut(&[u8], &[u8]) -> Result<(), Damaged>,
+    ) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        let mut rows: DBRawIterator<'_> = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            row(key, value)?;
+            rows.next();
+        }
+        rows.status().map_err(|source| self.store.error(source))
+    }
+}
+
+fn db_options(memory: &Memory) -> Options {
+    let mut options = table_options(memory);
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    options.set_write_buffer_manager(&memory.write_buffers);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(512);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options
+}
+
+/// Goes on every family and not on the default one only: RocksDB takes a family's options from the family alone.
+fn table_options(memory: &Memory) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&memory.cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_bloom_filter(10.0, false);
+    table.set_block_size(16 * 1024);
+    table.set_format_version(6);
+
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_write_buffer_size(16 << 20);
+    options
+}
+
+fn family_options(family: Family, spans: Spans, durable_time: &DurableTime, memory: &Memory) -> Options {
+    let mut options = table_options(memory);
+    let durable_time = durable_time.clone();
+    let life = family.life();
+    options.set_compaction_filter("track-ttl", move |_level, _key, value| match Stamp::split(value) {
+        Some((touched, _)) if spans.is_over(life, touched, durable_time.get()) => CompactionDecision::Remove,
+        _ => CompactionDecision::Keep,
+    });
+    // Files that nothing is written into any more are looked through once a week all the same.
+    options.set_periodic_compaction_seconds(7 * 24 * 60 * 60);
+    options
+}
