@@ -31,13 +31,7 @@ impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: &str, target: impl Into<String>) -> Self {
-        Self {
-            method: method.to_owned(),
-            target: target.into(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            chunked: false,
-        }
+        Self { method: method.to_owned(), target: target.into(), headers: Vec::new(), body: Vec::new(), chunked: false }
     }
 
     /// A GET.
@@ -243,7 +237,8 @@ impl Connection {
             loop {
                 let mut line = String::new();
                 self.stream.read_line(&mut line)?;
-                let length = usize::from_str_radix(line.trim(), 16).with_context(|| format!("not a chunk: {line:?}"))?;
+                let length =
+                    usize::from_str_radix(line.trim(), 16).with_context(|| format!("not a chunk: {line:?}"))?;
                 let start = body.len();
                 body.resize(start + length, 0);
                 self.stream.read_exact(&mut body[start..])?;

@@ -63,6 +63,15 @@ impl Start {
         self
     }
 
+    /// Without a flag that it would have been given.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        while let Some(at) = self.args.iter().position(|arg| arg == name) {
+            self.args.drain(at..at + 2);
+        }
+        self
+    }
+
     fn name(&self) -> &'static str {
         self.role.unwrap_or("standalone")
     }
@@ -208,7 +217,12 @@ impl Track {
     pub fn terminate(mut self) -> Result<()> {
         self.signal_terminate()?;
         let status = wait(&mut self.child, EXIT_WITHIN).with_context(|| tail(&self.log))?;
-        ensure!(status.code() == Some(0), "track {} ended with {status} after SIGTERM:\n{}", self.role, tail(&self.log));
+        ensure!(
+            status.code() == Some(0),
+            "track {} ended with {status} after SIGTERM:\n{}",
+            self.role,
+            tail(&self.log)
+        );
         self.check_log()
     }
 
@@ -249,6 +263,7 @@ fn tail(log: &Path) -> String {
 
 /// The address in the log's line about a listener.
 fn announced(log: &str, listener: &str) -> Option<SocketAddr> {
-    let _ = (log, listener);
-    None
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut told = lines.filter(|line| line["listener"] == listener);
+    told.find_map(|line| line["address"].as_str()?.parse().ok())
 }

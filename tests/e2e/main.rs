@@ -1,0 +1,65 @@
+//! Track as its users have it: real processes, on the embedded log and on a real Kafka.
+//!
+//! - [`table`]: the requests and answers that every track must give
+//! - [`crashes`]: what was acknowledged outlives the process
+//! - [`services`]: Kafka, processors and ingest going away and coming back
+//! - [`operators`]: the admin listener, TLS, origins, the start
+//! - [`openapi`]: the API's description is true
+//! - [`examples`]: what we ship to try it with works
+//!
+//! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test fails by panicking, and nobody else uses it"
+)]
+
+mod case;
+mod crashes;
+mod examples;
+mod load;
+mod openapi;
+mod operators;
+mod services;
+mod site;
+mod table;
+
+use site::Site;
+use std::path::Path;
+use track_harness::broker::Broker;
+use track_harness::cluster::Cluster;
+use track_harness::track::Start;
+
+/// The binary under test.
+pub const TRACK: &str = env!("CARGO_BIN_EXE_track");
+
+/// All roles in one process, with its data in `dir`.
+pub fn standalone(dir: &Path) -> Start {
+    Start::standalone(TRACK, dir)
+}
+
+#[test]
+fn standalone_answers_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = standalone(dir.path()).ready().unwrap();
+    let site = Site::new(track.public(), track.public());
+    table::check(&site);
+    // Nothing of it is lost or counted again after the state has come back from the disk.
+    track.terminate().unwrap();
+    let track = standalone(dir.path()).ready().unwrap();
+    site.moved(track.public(), track.public()).check_tally();
+    track.terminate().unwrap();
+}
+
+#[test]
+fn services_on_kafka_answer_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let cluster = Cluster::start(TRACK, &broker, 12, dir.path()).unwrap();
+    table::check(&Site::new(cluster.ingest.public(), cluster.query.public()));
+    cluster.terminate().unwrap();
+}

@@ -1,0 +1,342 @@
+//! The services on a Kafka of their own, while parts of it go away: answers are exact or refused, never too small.
+
+use crate::TRACK;
+use crate::load::under_load;
+use crate::operators::{samples, sum};
+use crate::site::{SEEN_WITHIN, Site, position};
+use prost::Message as _;
+use rdkafka::ClientConfig;
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::OwnedMessage;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use track_harness::broker::Broker;
+use track_harness::cluster::Cluster;
+use track_harness::http::Request;
+use track_harness::poll::eventually;
+use track_proto::v1::{DeadLetter, Event};
+use track_proto::{event, partitioner, topics};
+
+const PARTITIONS: u32 = 4;
+/// From the death of a processor to the other's answer for its partitions.
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
+/// From a request to its refusal while Kafka is away: the ten seconds of ingest, and some for a busy machine.
+const REFUSED_WITHIN: Duration = Duration::from_secs(20);
+const DAY: &str = "start_date=2025-01-01&end_date=2025-01-01";
+
+fn cluster(broker: &Broker, dir: &tempfile::TempDir) -> Cluster {
+    Cluster::start(TRACK, broker, PARTITIONS, dir.path()).unwrap()
+}
+
+fn site(cluster: &Cluster) -> Site {
+    Site::new(cluster.ingest.public(), cluster.query.public())
+}
+
+fn play(user: &str) -> Value {
+    json!({"event": "play", "user_id": user, "timestamp": "2025-01-01T12:00:00Z"})
+}
+
+/// A user that lives in this partition.
+fn user_in(partition: u32) -> String {
+    let mut users = (0..).map(|number| format!("user-{number}"));
+    users.find(|user| partitioner::partition_for(user.as_bytes(), PARTITIONS) == partition).unwrap()
+}
+
+/// Asks until there is an answer; each one must be this, and what is no answer must be a 503.
+fn exact_or_refused(site: &Site, path_and_query: &str, expected: &Value) -> u32 {
+    let mut refused = 0;
+    eventually(MOVED_WITHIN, path_and_query, || {
+        let answer = site.send(&Request::get(path_and_query));
+        if answer.status == 503 {
+            refused += 1;
+            anyhow::bail!("{answer}");
+        }
+        assert_eq!(answer.status, 200, "{answer}");
+        assert_eq!(answer.json().unwrap()["data"], *expected);
+        Ok(())
+    })
+    .unwrap();
+    refused
+}
+
+#[test]
+fn partitions_move_when_a_processor_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let mut cluster = cluster(&broker, &dir);
+    let site = site(&cluster);
+    let users: Vec<String> = (0..100).map(|user| format!("mover-{user}")).collect();
+    let batch: Vec<Value> = users.iter().map(|user| play(user)).collect();
+    let all = |rounds: usize| json!([{"date": "2025-01-01", "play": rounds * users.len()}]);
+    let asked = |positions: &str| format!("/metrics?{DAY}&event=play&min_position={positions}");
+    let positions = site.track_batch(&batch);
+    assert_eq!(positions.split(',').count(), PARTITIONS as usize, "the users live in all partitions");
+    exact_or_refused(&site, &asked(&positions), &all(1));
+
+    // Killed: until the other one has its partitions, all of them together are a 503.
+    cluster.processors.remove(1).kill9().unwrap();
+    let positions = site.track_batch(&batch);
+    exact_or_refused(&site, &asked(&positions), &all(2));
+    // A user's own question goes to one partition only.
+    for user in &users[..20] {
+        let one = json!([{"date": "2025-01-01", "play": 2}]);
+        exact_or_refused(&site, &format!("/metrics?{DAY}&user_id={user}&min_position={positions}"), &one);
+    }
+
+    // Back with its old data, which is behind by now.
+    cluster.processors.push(cluster.processor(1).ready().unwrap());
+    let positions = site.track_batch(&batch);
+    exact_or_refused(&site, &asked(&positions), &all(3));
+
+    // Stopped in good order.
+    cluster.processors.remove(0).terminate().unwrap();
+    let positions = site.track_batch(&batch);
+    exact_or_refused(&site, &asked(&positions), &all(4));
+    cluster.processors.insert(0, cluster.processor(0).ready().unwrap());
+
+    // Killed in the middle of work.
+    let (processor, to) = (cluster.processors.remove(0), cluster.ingest.public());
+    let ((), load) = under_load(to, "moving", 1_000, || processor.kill9().unwrap());
+    eventually(MOVED_WITHIN, "what was acknowledged is counted", || {
+        let counted = site.counts(None)?.get("moving").copied().unwrap_or(0);
+        assert!(counted <= load.sent(), "{counted} of {load:?}");
+        anyhow::ensure!(counted >= load.acknowledged, "{counted} of {load:?}");
+        Ok(())
+    })
+    .unwrap();
+    cluster.terminate().unwrap();
+}
+
+#[test]
+fn kafka_goes_away_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start().unwrap();
+    let cluster = cluster(&broker, &dir);
+    let site = site(&cluster);
+    let named =
+        |id: &str| json!({"event": "play", "user_id": "u", "event_id": id, "timestamp": "2025-01-01T12:00:00Z"});
+    site.track(&named("before"));
+
+    // Each is posted until it is taken; the id sees to it that the failed attempts do not count.
+    let refused = |id: &str| {
+        let asked = Instant::now();
+        let answer = site.send(&Request::post_json("/track", &named(id)));
+        assert_eq!(answer.status, 503, "{answer}");
+        assert_eq!(answer.json().unwrap(), json!({"status": "error", "message": "Failed to log event"}));
+        assert!(asked.elapsed() < REFUSED_WITHIN, "refused after {:?}", asked.elapsed());
+    };
+    let taken = |id: &str| {
+        let taken = eventually(SEEN_WITHIN, "the event is taken again", || {
+            let answer = site.send(&Request::post_json("/track", &named(id)));
+            anyhow::ensure!(answer.status == 200, "{answer}");
+            Ok(position(&answer))
+        });
+        site.expect("u", "play", 1);
+        taken.unwrap()
+    };
+    broker.freeze().unwrap();
+    refused("frozen");
+    broker.unfreeze().unwrap();
+    taken("frozen");
+
+    broker.stop().unwrap();
+    refused("stopped");
+    let batch = site.send(&Request::post_json("/track/batch", &json!([named("stopped"), named("batch")])));
+    assert_eq!(batch.status, 503, "{batch}");
+    // What has been counted can still be asked for: the state is the processors' own.
+    eventually(SEEN_WITHIN, "ingest says that it is not ready", || {
+        let answer = cluster.ingest.ask_admin("/readyz")?;
+        anyhow::ensure!(answer.status == 503, "{answer}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(cluster.ingest.ask_admin("/healthz").unwrap().status, 200);
+    broker.restart().unwrap();
+    taken("stopped");
+    let position = taken("batch");
+    cluster.ingest.wait_ready().unwrap();
+    let four = json!([{"date": "2025-01-01", "play": 4}]);
+    exact_or_refused(&site, &format!("/metrics?{DAY}&user_id=u&min_position={position}"), &four);
+    exact_or_refused(&site, &format!("/metrics?{DAY}"), &four);
+    site.check_tally();
+
+    // Ingest goes down under load, and what it acknowledged is there.
+    let to = cluster.ingest.public();
+    let Cluster { ingest, processors, query, .. } = cluster;
+    let (ended, load) = under_load(to, "ingest-stopped", 1_000, || ingest.terminate());
+    ended.unwrap();
+    eventually(SEEN_WITHIN, "what was acknowledged is counted", || {
+        let counted = site.counts(None)?.get("ingest-stopped").copied().unwrap_or(0);
+        anyhow::ensure!(counted == load.acknowledged, "{counted} of {load:?}");
+        Ok(())
+    })
+    .unwrap();
+    query.terminate().unwrap();
+    for processor in processors {
+        processor.terminate().unwrap();
+    }
+}
+
+fn client(broker: &Broker) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap());
+    config
+}
+
+/// Everything on a topic, as far as it goes now.
+fn records(broker: &Broker, topic: &str) -> Vec<OwnedMessage> {
+    let consumer: BaseConsumer = client(broker).set("group.id", "reader").create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
+    let mut partitions = TopicPartitionList::new();
+    let mut ends = 0;
+    for partition in metadata.topics()[0].partitions() {
+        partitions.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        let (start, end) = consumer.fetch_watermarks(topic, partition.id(), Duration::from_secs(10)).unwrap();
+        ends += usize::try_from(end - start).unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+    let mut records = Vec::new();
+    let deadline = Instant::now() + SEEN_WITHIN;
+    while records.len() < ends {
+        assert!(Instant::now() < deadline, "{} of {ends} records of {topic}", records.len());
+        if let Some(record) = consumer.poll(Duration::from_millis(100)) {
+            records.push(record.unwrap().detach());
+        }
+    }
+    records
+}
+
+/// Anything may write to the topic: what can't be folded is put aside with its reason, and what comes behind it counts.
+#[test]
+fn garbage_on_the_log_is_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let cluster = cluster(&broker, &dir);
+    let site = site(&cluster);
+    let good = |user: &str| Event {
+        event: "play".into(),
+        user_id: user.into(),
+        timestamp_ms: 1_735_732_800_000,
+        ..Event::default()
+    };
+    let user = user_in(2);
+    let with = |change: fn(&mut Event)| {
+        let mut event = good(&user);
+        change(&mut event);
+        (Some(user.clone()), event.encode_to_vec())
+    };
+    let garbage: Vec<(Option<String>, Vec<u8>)> = vec![
+        (Some(user.clone()), b"not an envelope".to_vec()),
+        (Some(user.clone()), Vec::new()),
+        (Some(user.clone()), vec![0xff; 100_000]),
+        (None, good(&user).encode_to_vec()),
+        (Some("another".into()), good(&user).encode_to_vec()),
+        with(|event| event.version = 99),
+        with(|event| event.event.clear()),
+        with(|event| event.event = "date".into()),
+        with(|event| event.event = "x".repeat(129)),
+        with(|event| event.timestamp_ms = i64::MAX),
+        with(|event| event.timestamp_ms = i64::MIN),
+        with(|event| event.client_event_id = true),
+    ];
+    let producer: BaseProducer = client(&broker).create().unwrap();
+    for (key, value) in &garbage {
+        let record = BaseRecord::<str, [u8]>::to(topics::EVENTS).partition(2).payload(value);
+        let record = if let Some(key) = key { record.key(key) } else { record };
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    // And one that is as good as ours.
+    let event = good(&user).encode_to_vec();
+    producer
+        .send(BaseRecord::to(topics::EVENTS).partition(2).key(user.as_str()).payload(&event))
+        .map_err(|(error, _)| error)
+        .unwrap();
+    producer.flush(Duration::from_secs(10)).unwrap();
+
+    site.expect(&user, "play", 1);
+    let position = site.track(&play(&user));
+    let query = format!("/metrics?{DAY}&user_id={user}&min_position={position}");
+    exact_or_refused(&site, &query, &json!([{"date": "2025-01-01", "play": 2}]));
+
+    let letters = eventually(SEEN_WITHIN, "every bad record is put aside", || {
+        let letters = records(&broker, topics::DEAD_LETTER);
+        anyhow::ensure!(letters.len() >= garbage.len(), "{} of {}", letters.len(), garbage.len());
+        Ok(letters)
+    })
+    .unwrap();
+    let letters: Vec<_> = letters.iter().map(|letter| DeadLetter::decode(letter.payload().unwrap()).unwrap()).collect();
+    let offsets: BTreeSet<u64> = letters.iter().map(|letter| letter.offset).collect();
+    assert_eq!((letters.len(), offsets.len()), (garbage.len(), garbage.len()), "each once");
+    for letter in &letters {
+        assert_eq!(letter.partition, 2);
+        assert!(!letter.reason.is_empty() && letter.append_time_ms > 0, "{letter:?}");
+        let (key, value) = &garbage[letter.offset as usize];
+        assert_eq!((&letter.value[..], &letter.key[..]), (&value[..], key.clone().unwrap_or_default().as_bytes()));
+    }
+    let counted: f64 = cluster
+        .processors
+        .iter()
+        .map(|processor| {
+            let page = String::from_utf8(processor.ask_admin("/metrics").unwrap().body).unwrap();
+            sum(&samples(&page), "track_dead_letters_total", &[])
+        })
+        .sum();
+    assert_eq!(counted, garbage.len() as f64);
+    site.check_tally();
+    cluster.terminate().unwrap();
+}
+
+/// The envelope: what `POST /track` was given, as any consumer of the topic sees it.
+#[test]
+fn events_lie_on_the_log_as_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let cluster = cluster(&broker, &dir);
+    let site = site(&cluster);
+    let sent = [
+        json!({"event": "play", "user_id": "é", "timestamp": "2025-01-01T12:00:00.5+01:00", "event_id": "e-1",
+            "metadata": {"b": 1, "a": [true, null]}}),
+        json!({"event": "play", "user_id": "plain"}),
+        json!({"event": "play", "user_id": "long", "metadata": {"note": "x".repeat(5_000)}}),
+        json!({"event": "play", "user_id": "future", "timestamp": "2999-01-01T00:00:00Z"}),
+        json!({"event": "play", "user_id": "both", "timestamp": "2999-01-01T00:00:00Z", "metadata": {"title": "x"}}),
+    ];
+    let mut found = Vec::new();
+    for event in &sent {
+        let position = site.track(event);
+        let (partition, offset) = position.split_once(':').unwrap();
+        found.push((partition.parse::<i32>().unwrap(), offset.parse::<i64>().unwrap()));
+    }
+    let records = records(&broker, topics::EVENTS);
+    let events: Vec<Event> = found
+        .iter()
+        .map(|(partition, offset)| {
+            let record = records.iter().find(|record| (record.partition(), record.offset()) == (*partition, *offset));
+            let record = record.unwrap();
+            let key = record.key().unwrap();
+            assert_eq!(partitioner::partition_for(key, PARTITIONS), *partition as u32);
+            event::decode(record.key(), record.payload().unwrap()).unwrap()
+        })
+        .collect();
+    let [whole, plain, long, future, both] = &events[..] else { panic!("five events") };
+    let metadata = |event: &Event| serde_json::from_slice::<Value>(&event.metadata).unwrap();
+
+    assert_eq!((whole.event.as_str(), whole.user_id.as_str()), ("play", "é"));
+    assert_eq!((whole.timestamp_ms, whole.event_id.as_str(), whole.client_event_id), (1_735_729_200_500, "e-1", true));
+    assert_eq!(metadata(whole), sent[0]["metadata"]);
+    assert_eq!(plain.timestamp_ms, plain.received_at_ms);
+    assert!(!plain.event_id.is_empty() && !plain.client_event_id && plain.metadata.is_empty(), "{plain:?}");
+    let size = sent[2]["metadata"].to_string().len();
+    assert_eq!(metadata(long), json!({"warning": "Metadata truncated due to size limit", "originalSize": size}));
+    assert_eq!(future.timestamp_ms, future.received_at_ms);
+    assert!(metadata(future)["warning"].as_str().is_some_and(|warning| warning.contains("uture")), "{future:?}");
+    assert_eq!(metadata(both)["title"], "x");
+    assert!(metadata(both)["warning"].is_string(), "{both:?}");
+    let ids: BTreeSet<_> = events.iter().map(|event| &event.event_id).collect();
+    assert_eq!(ids.len(), events.len());
+    cluster.terminate().unwrap();
+}
