@@ -1,0 +1,100 @@
+//! The log's folder: held by one process, and made for one partition count.
+//!
+//! `lock` is locked while a process has the log open. `log.meta` says, as text, the format's version and the
+//! partition count; it is written when all partitions have been made. `partition-0003/` holds the segments of one.
+
+use super::io_error;
+use crate::{LogError, Partition};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const VERSION: u32 = 1;
+
+/// The folder, locked until this is dropped.
+pub(super) struct Folder {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where there is none, and locks it.
+    pub(super) fn lock(dir: &Path) -> Result<Self, LogError> {
+        std::fs::create_dir_all(dir).map_err(|e| io_error("make the folder", dir, e))?;
+        let path = dir.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| io_error("open", &path, e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(LogError::Refused(format!(
+                "the log in {} is in use by another process: stop that one, or give this one a folder of its own",
+                dir.display()
+            ))),
+            Err(TryLockError::Error(e)) => Err(io_error("lock", &path, e)),
+        }
+    }
+
+    /// Where a partition's segments lie.
+    pub(super) fn partition(&self, partition: Partition) -> PathBuf {
+        self.dir.join(format!("partition-{partition:04}"))
+    }
+
+    /// Whether the log has been made, with just this partition count.
+    pub(super) fn check_meta(&self, partition_count: u32) -> Result<bool, LogError> {
+        let path = self.dir.join("log.meta");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(io_error("read", &path, e)),
+        };
+        let field = |name: &str| -> Result<u32, LogError> {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+                .ok_or_else(|| LogError::Corrupt(format!("{} does not say its {name}", path.display())))
+        };
+        match field("version")? {
+            VERSION => {}
+            version => {
+                return Err(LogError::Refused(format!(
+                    "the log in {} has format version {version}, and this program knows version {VERSION}: \
+                     start the version of track that wrote it, or give this one a folder of its own",
+                    self.dir.display()
+                )));
+            }
+        }
+        match field("partitions")? {
+            made if made == partition_count => Ok(true),
+            made => Err(LogError::Refused(format!(
+                "the log in {} was made with {made} partitions and can't have {partition_count}: \
+                 start with {made} partitions, or with a folder of its own",
+                self.dir.display()
+            ))),
+        }
+    }
+
+    /// Says that the log has been made.
+    pub(super) fn write_meta(&self, partition_count: u32) -> Result<(), LogError> {
+        let (path, draft) = (self.dir.join("log.meta"), self.dir.join("log.meta.tmp"));
+        let write = || {
+            let mut file = File::create(&draft)?;
+            file.write_all(
+                format!("track embedded log\nversion {VERSION}\npartitions {partition_count}\n").as_bytes(),
+            )?;
+            file.sync_all()?;
+            std::fs::rename(&draft, &path)?;
+            sync_dir(&self.dir)?;
+            // The folder's own name, where it has just been made.
+            sync_dir(&self.dir.canonicalize()?.join(".."))
+        };
+        write().map_err(|e| io_error("write", &path, e))
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}

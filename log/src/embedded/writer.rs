@@ -1,0 +1,231 @@
+//! The thread that writes a partition: everything queued while the last sync ran goes to disk in the next write.
+//!
+//! Nothing is shown to readers or acknowledged before it is synced. When a write or a sync fails, the whole group is
+//! refused and the file is cut back to what is durable. Then the thread tries, again and again, whether the disk takes
+//! writes; until it does, appends are refused.
+
+use super::frame::Header;
+use super::partition::{Active, PartitionLog};
+use super::queue::{Closing, Group};
+use super::segment::{self, START};
+use super::{io_error, scan};
+use crate::{LogError, Offset};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use track_proto::clock::Clock;
+
+/// The file is lengthened with zeros in steps of this size. A sync of a file whose length stays is several times
+/// cheaper, since it writes no metadata.
+const STEP_BYTES: u64 = 1 << 20;
+/// How long to wait before the disk is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// The file system keeps its pages in units of this size, or of a divisor of it.
+const PAGE_BYTES: u64 = 4096;
+
+/// What the writer goes by.
+#[derive(Clone)]
+pub(super) struct Limits {
+    pub(super) segment_bytes_max: u64,
+    pub(super) retention_ms: i64,
+    pub(super) clock: Clock,
+}
+
+pub(super) struct Writer {
+    partition: Arc<PartitionLog>,
+    active: Active,
+    /// The offset after the last durable record.
+    end: Offset,
+    limits: Limits,
+    zeros: Vec<u8>,
+    /// What the file holds is not known, since a sync or a cut failed.
+    suspect: bool,
+}
+
+impl Writer {
+    pub(super) fn new(partition: Arc<PartitionLog>, active: Active, limits: Limits) -> Self {
+        let end = partition.bounds().end;
+        let zeros = vec![0; usize::try_from(STEP_BYTES).expect("a step fits into memory")];
+        Self { partition, active, end, limits, zeros, suspect: false }
+    }
+
+    /// Runs until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        // However this thread ends, nobody waits for it in vain.
+        let _end = End(Arc::clone(&self.partition));
+        let partition = Arc::clone(&self.partition);
+        let check_every = retention_check_every(self.limits.retention_ms);
+        let mut check_at = Instant::now();
+        let mut group = Group::default();
+        loop {
+            if Instant::now() >= check_at {
+                self.drop_expired();
+                check_at = Instant::now() + check_every;
+            }
+            match partition.queue.next_group(&mut group, check_at) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(Closing) => return,
+            }
+            match self.write(&group) {
+                Ok(()) => group.done(&Ok(())),
+                Err(error) => {
+                    let trouble = error.to_string();
+                    tracing::error!(partition = partition.number, error = %trouble, "appends are refused");
+                    partition.queue.fail(&mut group, self.end, &trouble);
+                    if self.recover().is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a group durable and shows it to readers.
+    fn write(&mut self, group: &Group) -> Result<(), LogError> {
+        let length = group.frames.len() as u64;
+        if self.active.bytes > START && self.active.bytes + length > self.limits.segment_bytes_max {
+            self.roll()?;
+        }
+        let path = segment::path(&self.partition.dir, self.active.base);
+        let end = self.active.bytes + length;
+        let file = &self.active.file;
+        file.write_all_at(&group.frames, self.active.bytes).map_err(|e| io_error("write", &path, e))?;
+        if end > self.active.allocated {
+            // Only to be quick: where it fails the next group is still tried.
+            let ahead = end.next_multiple_of(STEP_BYTES).min(end.max(self.limits.segment_bytes_max)) - end;
+            let zeros = &self.zeros[..usize::try_from(ahead).expect("less than a step")];
+            self.active.allocated = if file.write_all_at(zeros, end).is_ok() { end + ahead } else { end };
+        }
+        file.sync_data().map_err(|e| {
+            self.suspect = true;
+            io_error("sync", &path, e)
+        })?;
+        self.active.bytes = end;
+        self.end = group.end;
+        self.partition.publish(group.end, end, group.append_time_ms, &group.starts);
+        Ok(())
+    }
+
+    /// Ends the active segment at its last record and goes on in a new one.
+    fn roll(&mut self) -> Result<(), LogError> {
+        let path = segment::path(&self.partition.dir, self.active.base);
+        let cut = self.active.file.set_len(self.active.bytes).and_then(|()| self.active.file.sync_all());
+        cut.map_err(|e| {
+            self.suspect = true;
+            io_error("end", &path, e)
+        })?;
+        self.active.allocated = self.active.bytes;
+        let header = Header {
+            partition: self.partition.number,
+            base: self.end,
+            append_time_ms_before: self.partition.append_time_ms(),
+        };
+        let file = segment::create(&self.partition.dir, header)
+            .map_err(|e| io_error("make a segment in", &self.partition.dir, e))?;
+        self.active = Active { file, base: self.end, bytes: START, allocated: START };
+        self.partition.add_segment(self.end);
+        self.drop_expired();
+        Ok(())
+    }
+
+    /// Drops the segments whose newest record is older than the retention.
+    fn drop_expired(&self) {
+        let oldest_ms = (self.limits.clock)().saturating_sub(self.limits.retention_ms);
+        for base in self.partition.take_expired(oldest_ms) {
+            let path = segment::path(&self.partition.dir, base);
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::info!(segment = %path.display(), "dropped a segment older than the retention"),
+                // Kept until the log is opened again; then it is expired still.
+                Err(error) => tracing::warn!(segment = %path.display(), %error, "could not remove an expired segment"),
+            }
+        }
+    }
+
+    /// Tries until the file ends with what is durable and the disk takes writes again.
+    fn recover(&mut self) -> Result<(), Closing> {
+        let mut said = String::new();
+        loop {
+            match self.restore().and_then(|()| self.probe()) {
+                Ok(()) => {
+                    tracing::info!(partition = self.partition.number, "appends are taken again");
+                    self.partition.queue.recovered();
+                    return Ok(());
+                }
+                Err(error) => {
+                    let now = error.to_string();
+                    if now != said {
+                        tracing::warn!(partition = self.partition.number, error = %now, "the disk takes no writes yet");
+                        said = now;
+                    }
+                }
+            }
+            self.partition.queue.pause(Instant::now() + RETRY)?;
+        }
+    }
+
+    /// Cuts the file back to what is durable.
+    fn restore(&mut self) -> Result<(), LogError> {
+        let path = segment::path(&self.partition.dir, self.active.base);
+        let io = |e| io_error("restore", &path, e);
+        if !self.suspect {
+            self.suspect = true;
+            self.active.file.set_len(self.active.bytes).map_err(io)?;
+            self.active.allocated = self.active.bytes;
+            self.suspect = false;
+            return Ok(());
+        }
+        // After a failed sync the system may hold pages for clean that never reached the disk. Of the durable bytes,
+        // only those that share a page with the lost ones can be among them: they are written once more.
+        let file = File::options().read(true).write(true).open(&path).map_err(io)?;
+        file.set_len(self.active.bytes).map_err(io)?;
+        let contents = scan::last_segment(&path, &file, self.active.base)?;
+        if (contents.end, contents.bytes) != (self.end, self.active.bytes) {
+            let (found, end) = (contents.end, self.end);
+            let path = path.display();
+            return Err(LogError::Corrupt(format!("{path} ends at offset {found}, and {end} was acknowledged")));
+        }
+        let page = self.active.bytes - self.active.bytes % PAGE_BYTES;
+        let mut shared = vec![0; usize::try_from(self.active.bytes - page).expect("less than a page")];
+        file.read_exact_at(&mut shared, page).map_err(io)?;
+        file.write_all_at(&shared, page).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        self.active.file = file;
+        self.active.allocated = self.active.bytes;
+        self.suspect = false;
+        Ok(())
+    }
+
+    /// Lengthens the file by a step: an append is likely to find room.
+    fn probe(&mut self) -> Result<(), LogError> {
+        let path = segment::path(&self.partition.dir, self.active.base);
+        let Active { file, bytes, allocated, .. } = &mut self.active;
+        if let Err(e) = file.write_all_at(&self.zeros, *bytes) {
+            self.suspect = file.set_len(*bytes).is_err();
+            return Err(io_error("write", &path, e));
+        }
+        *allocated = *bytes + STEP_BYTES;
+        file.sync_data().map_err(|e| {
+            self.suspect = true;
+            io_error("sync", &path, e)
+        })
+    }
+}
+
+/// Often enough that a tenth of the retention is the most that anything stays too long, within reason.
+fn retention_check_every(retention_ms: i64) -> Duration {
+    let tenth_ms = u64::try_from(retention_ms / 10).unwrap_or(0);
+    Duration::from_millis(tenth_ms).clamp(Duration::from_millis(100), Duration::from_secs(60))
+}
+
+/// The writer is gone: what is queued is refused, and readers are told when they have read all.
+struct End(Arc<PartitionLog>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        self.0.queue.fail(&mut Group::default(), self.0.bounds().end, super::CLOSED);
+        self.0.close_readers();
+    }
+}
