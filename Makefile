@@ -12,7 +12,7 @@ help:
 	@echo "make fmt    format the code"
 
 run: build
-	@scripts/run $(ARGS)
+	@$(or $(CARGO_TARGET_DIR),target)/release/track $(ARGS)
 
 build:
 	@scripts/setup run
