@@ -31,6 +31,8 @@ impl Sole {
             .name("log-member".to_owned())
             .spawn(move || {
                 take_part(&partitions, member.as_ref(), &revoked, &stage);
+                // Before anyone is told: the member may be what holds the log.
+                drop(member);
                 *stage.0.lock() = Stage::Left;
                 stage.1.notify_all();
             })
