@@ -92,10 +92,7 @@ pub(super) struct Cursor {
 
 /// What a [`Cursor`] met.
 pub(super) enum Step {
-    Record {
-        record: Record,
-        place_in_write: u32,
-    },
+    Record(Record),
     /// The limit, or the zeros behind the last record.
     End,
     /// Not a frame.

@@ -229,3 +229,70 @@ impl Drop for End {
         self.0.close_readers();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::queue::{Budget, Latch};
+    use crate::{NewRecord, PartitionReader, Record};
+
+    /// A writer without its thread, with two records on disk.
+    fn writer(dir: &std::path::Path) -> Writer {
+        let (partition, active) = PartitionLog::open(0, dir.join("partition-0000"), true).unwrap();
+        let limits = Limits { segment_bytes_max: 1 << 30, retention_ms: 1_000, clock: Arc::new(|| 1) };
+        let mut writer = Writer::new(Arc::new(partition), active, limits);
+        let mut group = queued(&writer, &["first", "second"]);
+        writer.write(&group).unwrap();
+        group.done(&Ok(()));
+        writer
+    }
+
+    fn queued(writer: &Writer, values: &[&'static str]) -> Group {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let records: Vec<NewRecord> =
+            values.iter().map(|value| NewRecord { key: "key".into(), value: (*value).into() }).collect();
+        writer.partition.queue.push(records.iter(), 1, Latch::new(1).0, &budget, 0);
+        let mut group = Group::default();
+        assert!(writer.partition.queue.next_group(&mut group, Instant::now()).is_ok_and(|there| there));
+        group
+    }
+
+    fn values(writer: &Writer) -> Vec<String> {
+        let mut reader = crate::embedded::reader::Reader::new(Arc::clone(&writer.partition), 0, Arc::default());
+        let mut records: Vec<Record> = Vec::new();
+        reader.read(&mut records, 100, Duration::ZERO).unwrap();
+        assert!(records.iter().map(|r| r.offset).eq(0..records.len() as u64));
+        records.iter().map(|r| String::from_utf8(r.value.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_a_failed_sync_left_behind_is_cut_and_its_offset_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        // The bytes are in the file, and the disk has said that it may not have them.
+        let mut lost = queued(&writer, &["lost", "lost too"]);
+        writer.active.file.write_all_at(&lost.frames, writer.active.bytes).unwrap();
+        writer.suspect = true;
+        writer.partition.queue.fail(&mut lost, writer.end, "the sync failed");
+        assert!(writer.partition.queue.refusal().is_some());
+        assert!(writer.recover().is_ok());
+        assert_eq!(writer.partition.queue.refusal(), None);
+
+        let group = queued(&writer, &["third"]);
+        writer.write(&group).unwrap();
+        assert_eq!(values(&writer), ["first", "second", "third"]);
+        let path = segment::path(&writer.partition.dir, 0);
+        let contents = scan::last_segment(&path, &File::open(&path).unwrap(), 0).unwrap();
+        assert_eq!((contents.end, contents.torn_bytes), (3, 0));
+    }
+
+    #[test]
+    fn a_file_that_lost_what_was_durable_takes_no_appends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.active.file.write_all_at(&[0; 8], writer.active.bytes - 8).unwrap();
+        writer.suspect = true;
+        assert!(matches!(writer.restore(), Err(LogError::Corrupt(_))));
+        assert!(writer.suspect);
+    }
+}
