@@ -1,0 +1,154 @@
+//! The operator's listener: `/healthz`, `/readyz`, and `/metrics` for Prometheus.
+
+use crate::api::answer;
+use crate::api::endpoints::{Endpoint, Endpoints};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tower::Service;
+use warp::Filter;
+use warp::reply::Response;
+
+const ENDPOINTS: &[Endpoint] = &[
+    Endpoint { path: "/healthz", method: Method::GET },
+    Endpoint { path: "/readyz", method: Method::GET },
+    Endpoint { path: "/metrics", method: Method::GET },
+];
+
+/// Bounds of histograms, in seconds: from a query in memory to a request that runs into its deadline.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Recorded values are sorted into buckets when metrics are read, and so often where nobody reads them.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Records what the rooms measure. Must run before a room is opened, since they keep handles.
+///
+/// # Errors
+/// Where something records already.
+pub(crate) fn record_metrics(role: &'static str) -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new().set_buckets(SECONDS)?.install_recorder()?;
+    metrics::describe_gauge!("track_build_info", "Always 1; the labels say what runs");
+    metrics::gauge!("track_build_info", "version" => env!("CARGO_PKG_VERSION"), "role" => role).set(1.0);
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            interval.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// Whether a room can do its work, and if not, why.
+pub(crate) type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Whether each room of this process can do its work.
+#[derive(Clone, Default)]
+pub(crate) struct Readiness {
+    rooms: Arc<Mutex<BTreeMap<&'static str, Check>>>,
+}
+
+impl Readiness {
+    /// From now on the room is as ready as `check` says.
+    pub(crate) fn watch(&self, room: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.rooms.lock().insert(room, Arc::new(check));
+    }
+
+    /// The room is not ready, and this is why.
+    pub(crate) fn wait(&self, room: &'static str, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.watch(room, move || Err(reason.clone()));
+    }
+
+    fn answer(&self) -> Response {
+        let rooms = self.rooms.lock().clone();
+        let states: Vec<_> = rooms.into_iter().map(|(room, check)| (room, check())).collect();
+        let reasons: Vec<_> = states
+            .iter()
+            .filter_map(|(room, state)| state.as_ref().err().map(|reason| format!("{room}: {reason}")))
+            .collect();
+        let rooms: serde_json::Map<_, _> = states
+            .iter()
+            .map(|(room, state)| ((*room).to_owned(), state.as_ref().map_or_else(String::as_str, |()| "ready").into()))
+            .collect();
+        if reasons.is_empty() {
+            answer::json(
+                StatusCode::OK,
+                &serde_json::json!({ "status": "success", "message": "Ready.", "rooms": rooms }),
+            )
+        } else {
+            let message = reasons.join("; ");
+            let body = serde_json::json!({ "status": "error", "message": message, "rooms": rooms });
+            answer::json(StatusCode::SERVICE_UNAVAILABLE, &body)
+        }
+    }
+}
+
+/// The admin listener's service.
+pub(crate) fn service<B>(
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+) -> impl Service<http::Request<B>, Response = Response, Error = Infallible, Future: Send> + Clone + Send
+where
+    B: http_body::Body<Data: Send, Error: Into<tower::BoxError> + Send> + Send + Sync + Unpin + 'static,
+{
+    let healthy = warp::path!("healthz")
+        .map(|| answer::json(StatusCode::OK, &serde_json::json!({ "status": "success", "message": "Alive." })));
+    let ready = warp::path!("readyz").map(move || readiness.answer());
+    let metrics = warp::path!("metrics").map(move || {
+        answer::with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(metrics.render()))
+    });
+    let routes = warp::get().and(healthy.or(ready).unify().or(metrics).unify());
+    Endpoints::new(ENDPOINTS.to_vec(), warp::service(routes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt as _, Empty};
+    use tower::ServiceExt as _;
+
+    async fn get(readiness: &Readiness, path: &str) -> (u16, String) {
+        let recorder = PrometheusBuilder::new().set_buckets(SECONDS).unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("track_append_seconds").record(0.003);
+            metrics::counter!("track_events_accepted_total").increment(2);
+        });
+        let request = http::Request::get(path).body(Empty::<Bytes>::new()).unwrap();
+        let Ok(response) = service(readiness.clone(), recorder.handle()).oneshot(request).await;
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ready_when_all_its_rooms_are() {
+        let readiness = Readiness::default();
+        readiness.wait("ingest", "no broker");
+        readiness.watch("query", || Ok(()));
+        assert_eq!(get(&readiness, "/healthz").await.0, 200);
+        let (code, body) = get(&readiness, "/readyz").await;
+        assert_eq!(code, 503);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["status"], "error");
+        assert_eq!(body["message"], "ingest: no broker");
+        assert_eq!(body["rooms"], serde_json::json!({ "ingest": "no broker", "query": "ready" }));
+
+        readiness.watch("ingest", || Ok(()));
+        assert_eq!(get(&readiness, "/readyz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn prometheus_gets_buckets() {
+        let (code, body) = get(&Readiness::default(), "/metrics").await;
+        assert_eq!(code, 200);
+        assert!(body.contains("track_events_accepted_total 2"), "{body}");
+        assert!(body.contains("track_append_seconds_bucket{le=\"0.0025\"} 0"), "{body}");
+        assert!(body.contains("track_append_seconds_bucket{le=\"0.005\"} 1"), "{body}");
+    }
+}

@@ -1,0 +1,265 @@
+//! The command line: one role a process, or all of them.
+
+use crate::flags::{CommonFlags, IngestFlags, ProcessorFlags, QueryFlags, StandaloneFlags};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Counts events and sessions exactly, from a partitioned log.
+///
+/// Without a command: everything in one process, on a log in a folder of its own. With one: that role alone, against Kafka;
+/// start as many processes of each as you need. Every flag has a twin in the environment.
+#[derive(Debug, Parser)]
+#[command(name = "track", version, args_conflicts_with_subcommands = true, max_term_width = 120)]
+#[command(after_help = "Producers POST /track and /track/batch; analysts GET /metrics and /sessions. \
+                        The API is described at /docs and /openapi.json.")]
+struct Cli {
+    #[command(subcommand)]
+    role: Option<RoleCommand>,
+    #[command(flatten)]
+    standalone: StandaloneFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum RoleCommand {
+    /// Take events over HTTP and append them to Kafka.
+    ///
+    /// POST /track and POST /track/batch; an event is answered when Kafka has it for good.
+    Ingest(IngestFlags),
+    /// Fold partitions of the log into counters and sessions.
+    ///
+    /// A member of a consumer group: Kafka shares the partitions out among all processors. Each answers for its own
+    /// over gRPC, and tells where on the topic track.owners.
+    Processor(ProcessorFlags),
+    /// Answer queries from the processors.
+    ///
+    /// GET /metrics and GET /sessions; finds processors through the topic track.owners.
+    Query(QueryFlags),
+}
+
+/// What this process is.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Everything.
+    Standalone(StandaloneFlags),
+    /// Takes events.
+    Ingest(IngestFlags),
+    /// Folds them.
+    Processor(ProcessorFlags),
+    /// Answers.
+    Query(QueryFlags),
+}
+
+impl Role {
+    /// As the command line calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Standalone(_) => "standalone",
+            Self::Ingest(_) => "ingest",
+            Self::Processor(_) => "processor",
+            Self::Query(_) => "query",
+        }
+    }
+
+    /// The flags that every role has.
+    pub(crate) fn common(&self) -> &CommonFlags {
+        match self {
+            Self::Standalone(flags) => &flags.common,
+            Self::Ingest(flags) => &flags.common,
+            Self::Processor(flags) => &flags.common,
+            Self::Query(flags) => &flags.common,
+        }
+    }
+}
+
+/// The role that this process was started in. Ends the process where the command line is wrong or asks for help.
+pub(crate) fn parse() -> Role {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    parse_from(&args).unwrap_or_else(|error| {
+        // Nothing more can be done where even stderr is closed.
+        let _ = error.print();
+        if let Some(note) = environment_note(&error, &args) {
+            eprintln!("{note}");
+        }
+        std::process::exit(error.exit_code())
+    })
+}
+
+fn parse_from(args: &[OsString]) -> Result<Role, clap::Error> {
+    let mut matches = Cli::command().try_get_matches_from(args)?;
+    let cli = Cli::from_arg_matches_mut(&mut matches)?;
+    let role = match cli.role {
+        None => Role::Standalone(cli.standalone),
+        Some(RoleCommand::Ingest(flags)) => Role::Ingest(flags),
+        Some(RoleCommand::Processor(flags)) => Role::Processor(flags),
+        Some(RoleCommand::Query(flags)) => Role::Query(flags),
+    };
+    if let Role::Processor(flags) = &role {
+        flags.check().map_err(|message| Cli::command().error(ErrorKind::MissingRequiredArgument, message))?;
+    }
+    Ok(role)
+}
+
+/// Where a wrong value came from, when it was not the command line: clap names the flag alone.
+fn environment_note(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = flag.split_whitespace().next()?;
+    let on_command_line = |arg: &OsString| {
+        arg.to_str()
+            .is_some_and(|arg| arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+    };
+    if !flag.starts_with("--") || args.iter().any(on_command_line) {
+        return None;
+    }
+    let twin = environment_twin(flag.trim_start_matches('-'));
+    std::env::var_os(&twin).map(|_| format!("The value stands in the environment variable {twin}."))
+}
+
+/// The environment variable of a flag: `data-dir` is `TRACK_DATA_DIR`.
+fn environment_twin(flag: &str) -> String {
+    format!("TRACK_{}", flag.to_uppercase().replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::GroupProtocol;
+    use std::time::Duration;
+
+    fn parsed(line: &str) -> Result<Role, clap::Error> {
+        let args: Vec<OsString> = std::iter::once("track").chain(line.split_whitespace()).map(OsString::from).collect();
+        parse_from(&args)
+    }
+
+    fn refused(line: &str) -> String {
+        parsed(line).map(|role| role.name()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_help_text_and_its_twin_in_the_environment() {
+        let command = Cli::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            for flag in command.get_arguments() {
+                let name = flag.get_long().unwrap_or_else(|| panic!("{} has no long name", flag.get_id()));
+                if ["help", "version"].contains(&name) {
+                    continue;
+                }
+                assert!(flag.get_help().is_some(), "--{name} has no help");
+                assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(environment_twin(name).as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_command_everything_runs_with_defaults() {
+        let Role::Standalone(flags) = parsed("").unwrap() else { panic!("not standalone") };
+        assert_eq!(flags.public.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(flags.common.admin_listen.to_string(), "127.0.0.1:8081");
+        assert_eq!(flags.data_dir.to_str(), Some("./track-data"));
+        assert_eq!(flags.partitions, 4);
+        assert_eq!(flags.common.drain_timeout, Duration::from_secs(30));
+        assert_eq!(flags.fold.retention, Duration::from_secs(400 * 86_400));
+        assert_eq!(flags.fold.session_max_duration, Duration::from_secs(30 * 86_400));
+        assert_eq!(flags.fold.memory_bytes_max(), 512 << 20);
+        let pairs = flags.fold.session_pairs();
+        assert_eq!(pairs.iter().map(|pair| (&*pair.open, &*pair.close)).collect::<Vec<_>>(), [("play", "stop")]);
+    }
+
+    #[test]
+    fn each_role_has_its_own_flags() {
+        let Role::Ingest(flags) = parsed("ingest --kafka-brokers a:1,b:2 --kafka-property x=y=z").unwrap() else {
+            panic!("not ingest")
+        };
+        assert_eq!(flags.kafka.kafka_brokers, "a:1,b:2");
+        assert_eq!(flags.kafka.properties(), [("x".to_owned(), "y=z".to_owned())]);
+        assert_eq!(flags.kafka.partitions, 12);
+
+        let line =
+            "processor --replica b --instance-id p1 --group-protocol classic --session-pair a:b --session-pair c:d";
+        let Role::Processor(flags) = parsed(line).unwrap() else { panic!("not a processor") };
+        assert_eq!(flags.group(), "track-processor-b");
+        assert_eq!(flags.instance().as_deref(), Some("p1-b"));
+        assert_eq!(flags.group_protocol, GroupProtocol::Classic);
+        assert_eq!(flags.fold.session_pairs().len(), 2);
+
+        let Role::Query(flags) = parsed("query --query-timeout 1500ms").unwrap() else { panic!("not a query service") };
+        assert_eq!(flags.query_timeout, Duration::from_millis(1_500));
+
+        assert!(refused("ingest --data-dir x").contains("--data-dir"));
+        assert!(refused("--kafka-brokers a:1").contains("--kafka-brokers"));
+        assert!(refused("--partitions 3 ingest").contains("ingest"));
+    }
+
+    #[test]
+    fn a_processor_says_where_it_is_reached() {
+        let url = |line: &str| match parsed(line).unwrap() {
+            Role::Processor(flags) => flags.advertised_url("127.0.0.1:4711".parse().unwrap()),
+            role => panic!("{}", role.name()),
+        };
+        assert_eq!(url("processor"), "http://127.0.0.1:4711");
+        assert_eq!(url("processor --tls-cert c --tls-key k"), "https://127.0.0.1:4711");
+        assert_eq!(url("processor --grpc-listen 0.0.0.0:1 --advertise-url http://p1:1"), "http://p1:1");
+        assert!(refused("processor --grpc-listen 0.0.0.0:8082").contains("--advertise-url"));
+        assert!(refused("processor --grpc-listen [::]:8082").contains("--advertise-url"));
+    }
+
+    #[test]
+    fn a_wrong_value_says_which_what_and_what_is_allowed() {
+        for (line, flag, allowed) in [
+            ("--listen 8080", "--listen", "127.0.0.1:8080"),
+            ("--listen 127.0.0.1:99999", "--listen", "127.0.0.1:8080"),
+            ("--listen 127.0.0.1", "--listen", "127.0.0.1:8080"),
+            ("--admin-listen nowhere", "--admin-listen", "127.0.0.1:8080"),
+            ("--partitions 0", "--partitions", "1..=1024"),
+            ("--partitions x", "--partitions", "invalid digit"),
+            ("--retention 30", "--retention", "30d"),
+            ("--retention 29d", "--retention", "at least 30d"),
+            ("--retention 3000000years", "--retention", "at most"),
+            ("--session-max-duration 0s", "--session-max-duration", "at least"),
+            ("--memory lots", "--memory", "512MiB"),
+            ("--memory 1KiB", "--memory", "at least"),
+            ("--session-pair play", "--session-pair", "open:close"),
+            ("--session-pair :stop", "--session-pair", "must not be empty"),
+            ("--session-pair a:b:c", "--session-pair", "open:close"),
+            ("--session-pair date:stop", "--session-pair", "date"),
+            ("--cors-origin example.org", "--cors-origin", "https://example.org"),
+            ("--cors-origin https://example.org/path", "--cors-origin", "https://example.org"),
+            ("--log-level loud", "--log-level", "debug"),
+            ("--log-format xml", "--log-format", "human"),
+            ("--drain-timeout soon", "--drain-timeout", "30s"),
+            ("--tls-cert c.pem", "--tls-key", "required"),
+            ("ingest --kafka-brokers :9092", "--kafka-brokers", "host:port"),
+            ("ingest --kafka-property sasl", "--kafka-property", "key=value"),
+            ("ingest --replication-factor 0", "--replication-factor", "1.."),
+            ("processor --group-protocol new", "--group-protocol", "classic"),
+            ("processor --advertise-url p1:8082", "--advertise-url", "http://"),
+            ("processor --advertise-url http://p1:8082/x", "--advertise-url", "http://"),
+            ("processor --instance-id=", "--instance-id", "must not be empty"),
+            ("query --query-timeout 0s", "--query-timeout", "at least"),
+            ("load", "load", "--help"),
+        ] {
+            let message = refused(line);
+            assert!(message.contains(flag), "{line} should name {flag}: {message}");
+            assert!(message.contains(allowed), "{line} should say {allowed}: {message}");
+        }
+    }
+
+    #[test]
+    fn several_values_of_one_variable_stand_a_line_each() {
+        let args = ["track", "ingest", "--kafka-property", "a=1,2\nb=3\n"].map(OsString::from);
+        let Role::Ingest(flags) = parse_from(&args).unwrap() else { panic!("not ingest") };
+        assert_eq!(flags.kafka.properties(), [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "3".to_owned())]);
+    }
+
+    #[test]
+    fn a_flag_on_the_command_line_is_not_blamed_on_the_environment() {
+        let args = ["track", "--partitions=0"].map(OsString::from);
+        let error = parse_from(&args).map(|role| role.name()).unwrap_err();
+        assert_eq!(environment_note(&error, &args), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! What the fold counts as a session, how long it keeps what it counted, and the memory it may take.
+
+use super::values::{self, SessionPairs};
+use bytesize::ByteSize;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+use track_processor::{Config, SessionPair};
+
+/// The processor's settings, wherever it runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FoldFlags {
+    /// Which event opens a session and which closes it. Repeatable; in the environment a line each.
+    #[arg(long, env = "TRACK_SESSION_PAIR", value_name = "OPEN:CLOSE", default_value = "play:stop", value_parser = values::session_pairs)]
+    session_pair: Vec<SessionPairs>,
+    /// The longest session: an opening event older than this is not closed any more.
+    #[arg(long, env = "TRACK_SESSION_MAX_DURATION", value_name = "DURATION", default_value = "30d", value_parser = values::session_duration)]
+    pub(crate) session_max_duration: Duration,
+    /// How long counts and sessions are kept after the last event that touched them; at least 30d.
+    #[arg(long, env = "TRACK_RETENTION", value_name = "DURATION", default_value = "400d", value_parser = values::retention)]
+    pub(crate) retention: Duration,
+    /// Memory for the state's cache and write buffers, all partitions together.
+    #[arg(long, env = "TRACK_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = values::memory)]
+    memory: ByteSize,
+    /// Start even where the log no longer holds what the state is missing. Those events stay uncounted.
+    #[arg(long, env = "TRACK_ACCEPT_TRUNCATED_LOG")]
+    pub(crate) accept_truncated_log: bool,
+}
+
+impl FoldFlags {
+    /// The pairs, in the order given.
+    pub(crate) fn session_pairs(&self) -> Vec<SessionPair> {
+        self.session_pair.iter().flat_map(|pairs| pairs.0.iter().cloned()).collect()
+    }
+
+    /// As the processor wants it.
+    pub(crate) fn config(&self, data_dir: PathBuf, instance: String) -> Config {
+        // No flag takes a duration beyond a hundred years.
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Config {
+            data_dir,
+            instance,
+            session_pairs: self.session_pairs(),
+            session_duration_ms_max: ms(self.session_max_duration),
+            retention_ms: ms(self.retention),
+            memory_bytes_max: self.memory_bytes_max(),
+            accept_truncated_log: self.accept_truncated_log,
+        }
+    }
+
+    /// The memory in bytes.
+    pub(crate) fn memory_bytes_max(&self) -> usize {
+        usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,150 @@
+//! The board `track.owners`: what processors say of themselves, and how the query service takes it.
+
+use crate::server::tls;
+use bytes::Bytes;
+use prost::Message as _;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use track_log::Bulletin;
+use track_proto::clock::Clock;
+use track_proto::v1::Owner;
+use track_query_api::owners::{self, Connect, Owners};
+
+/// How often a processor tells of itself.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// How long a goodbye may take.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+/// A message sent longer ago is history read from the board, unless the sender's clock is wrong.
+const HISTORY_AFTER_MS: i64 = 60_000;
+/// History is read in one go; live messages of one processor are about a second apart.
+const LIVE_APART: Duration = Duration::from_millis(300);
+/// A host that is gone answers nothing at all: give up soon, and ask a replica.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// A connection to a host that is gone is noticed by asking.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// Tells what `owner` says once a second until `stop`, then says goodbye.
+pub(super) async fn tell(board: Arc<dyn Bulletin>, owner: impl Fn() -> Owner, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(TOLD_EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = interval.tick() => {}
+        }
+        let owner = owner();
+        let value = owner.encode_to_vec().into();
+        let told = tokio::select! {
+            () = stop.cancelled() => break,
+            told = board.post(owner.instance, Some(value)) => told,
+        };
+        match &told {
+            Err(error) if !failing => {
+                tracing::warn!(%error, "can't tell the query service where partitions are served");
+            }
+            Ok(()) if failing => tracing::info!("telling the query service again where partitions are served"),
+            _ => {}
+        }
+        failing = told.is_err();
+    }
+    let goodbye = tokio::time::timeout(GOODBYE_WITHIN, board.post(owner().instance, None)).await;
+    if !matches!(goodbye, Ok(Ok(()))) {
+        tracing::warn!("left without saying goodbye; the query service will notice the silence");
+    }
+}
+
+/// Hands to `owners` what comes from the board.
+pub(super) fn reader(owners: Arc<Owners>, clock: Clock) -> Box<dyn FnMut(String, Option<Bytes>) + Send> {
+    let mut last_received = HashMap::new();
+    Box::new(move |instance, value| {
+        let Some(value) = value else {
+            last_received.remove(&instance);
+            return owners.apply(instance, None, Instant::now());
+        };
+        match Owner::decode(value) {
+            Ok(owner) => {
+                let now = Instant::now();
+                let before = last_received.insert(instance.clone(), now);
+                let heard = heard_at(before, now, clock().saturating_sub(owner.sent_at_ms));
+                owners.apply(instance, Some(owner), heard);
+            }
+            Err(error) => tracing::warn!(instance, %error, "what a processor says of itself can't be read"),
+        }
+    })
+}
+
+/// When a message counts as heard: now, but for history, which was heard when it was sent.
+///
+/// Only the sender's clock says how old a message is, and a wrong clock must not make a processor unheard of for ever: what
+/// comes at the pace of live messages is live whatever it says.
+fn heard_at(received_before: Option<Instant>, now: Instant, age_ms: i64) -> Instant {
+    let live = received_before.is_some_and(|before| now.saturating_duration_since(before) >= LIVE_APART);
+    match u64::try_from(age_ms) {
+        Ok(age) if age_ms > HISTORY_AFTER_MS && !live => {
+            // Instants need not reach back that far: one that is long stale is as good.
+            let long_ago = Duration::from_millis(age).min(Duration::from_secs(60));
+            now.checked_sub(long_ago).unwrap_or(now)
+        }
+        _ => now,
+    }
+}
+
+/// Connects to processors as they are needed; to `https://` urls with the certificates in `ca`, or the system's.
+///
+/// # Errors
+/// Where `ca` holds none.
+pub(super) fn over_the_network(ca: Option<&Path>) -> anyhow::Result<Connect> {
+    let tls = match ca {
+        Some(path) => {
+            tls::certificates("--tls-ca", path)?;
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(std::fs::read(path)?))
+        }
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    // Called on the board's thread, which is none of the runtime's.
+    let runtime = tokio::runtime::Handle::current();
+    Ok(Arc::new(move |url| {
+        let mut endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|error| error.to_string())?
+            .connect_timeout(CONNECT_WITHIN)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_EVERY);
+        if url.starts_with("https:") {
+            endpoint = endpoint.tls_config(tls.clone()).map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+        }
+        let _inside = runtime.enter();
+        Ok(owners::channel(endpoint.connect_lazy()))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_not_news() {
+        let now = Instant::now() + Duration::from_secs(3_600);
+        let a_second = Duration::from_secs(1);
+        assert_eq!(heard_at(None, now, 500), now);
+        assert_eq!(heard_at(None, now, -3_600_000), now, "a clock that is ahead");
+        assert!(heard_at(None, now, 3_600_000) <= now - Duration::from_secs(60));
+        assert!(heard_at(Some(now), now, 3_600_000) < now, "the next line of the same history");
+        assert_eq!(heard_at(Some(now - a_second), now, 3_600_000), now, "a clock that is behind");
+    }
+
+    #[tokio::test]
+    async fn an_https_processor_needs_certificates_that_can_be_read() {
+        let missing = over_the_network(Some(Path::new("no/such/file.pem"))).err().unwrap();
+        assert!(missing.to_string().contains("--tls-ca no/such/file.pem"), "{missing}");
+        let connect = over_the_network(None).unwrap();
+        assert!(connect("http://127.0.0.1:1").is_ok());
+        assert!(connect("not a url").is_err());
+    }
+}

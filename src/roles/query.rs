@@ -1,0 +1,42 @@
+//! `track query`: answers from the processors that tell of themselves on Kafka.
+
+use super::{brokers, owners};
+use crate::api;
+use crate::flags::QueryFlags;
+use crate::process::Process;
+use std::sync::Arc;
+use track_log::Bulletin as _;
+use track_log::kafka::{KafkaBulletin, ensure_topics};
+use track_proto::topics;
+use track_query_api::owners::Owners;
+use track_query_api::{Config, QueryApi};
+
+/// Runs until the process is told to stop and requests are finished.
+///
+/// # Errors
+/// What keeps it from starting.
+pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<()> {
+    let socket = process.bind_public(&flags.public, &flags.common)?;
+    let found = Arc::new(Owners::new(owners::over_the_network(flags.tls_ca.as_deref())?));
+    process.readiness.wait("query", "starting");
+    process.serve_admin(&flags.common)?;
+
+    let kafka = flags.kafka.config();
+    let open = move || {
+        ensure_topics(&kafka)?;
+        KafkaBulletin::open(&kafka, topics::OWNERS)
+    };
+    let Some(board) = brokers::open(&process, "query", open).await? else { return Ok(()) };
+    let _following = board.follow(owners::reader(Arc::clone(&found), process.clock.clone()))?;
+
+    let config = Config { timeout: flags.query_timeout, ..Config::default() };
+    let query = QueryApi::new(config, found);
+    process.readiness.watch("query", {
+        let query = query.clone();
+        move || query.check_ready()
+    });
+    let service = api::public(&flags.public, &[api::QUERY], query.routes());
+    println!("track query listens on {}", socket.url());
+    socket.listen()?.serve(service, process.stop, flags.common.drain_timeout).await;
+    Ok(())
+}
