@@ -105,7 +105,8 @@ impl Processor {
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let rules = SessionRules::new(config.session_pairs.clone())?;
-        let retention = u32::try_from(config.retention_ms / 1000).unwrap_or(if config.retention_ms < 0 { 0 } else { u32::MAX });
+        let retention =
+            u32::try_from(config.retention_ms / 1000).unwrap_or(if config.retention_ms < 0 { 0 } else { u32::MAX });
         // An edge may still be paired anew for 30 days; the day that its session stands in must not be over before.
         if retention < ARRIVAL_SECONDS {
             return Err(OpenError::Retention);
@@ -172,9 +173,8 @@ impl Processor {
     pub async fn run(self, source: Arc<dyn Subscribe>, shutdown: CancellationToken) -> Result<(), ProcessorError> {
         let mut failed = self.shared.failed.lock().take().expect("a processor runs once");
         let member: Arc<dyn track_log::Member> = Arc::clone(&self.shared) as _;
-        let subscription: Arc<dyn Subscription> = blocking(move || source.subscribe(member).map(Arc::from))
-            .await
-            .map_err(ProcessorError::Join)?;
+        let subscription: Arc<dyn Subscription> =
+            blocking(move || source.subscribe(member).map(Arc::from)).await.map_err(ProcessorError::Join)?;
         self.shared.joined.store(true, Ordering::Release);
 
         let mut hint = tokio::time::interval(HINT_EVERY);

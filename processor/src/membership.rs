@@ -1,12 +1,12 @@
 //! Which partitions are ours: opening the store of each, handing it its reader, draining and closing it.
 
+use crate::Shared;
 use crate::error::{OpenError, ProcessorError};
 use crate::partition::Owned;
-use crate::state::identity::Identity;
 use crate::sessions;
+use crate::state::identity::Identity;
 use crate::state::store::Store;
 use crate::state::ttl::ARRIVAL_SECONDS;
-use crate::Shared;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +17,7 @@ use track_proto::v1;
 pub(crate) fn lock(data_dir: &Path) -> Result<File, OpenError> {
     let folder = |source| OpenError::Folder { folder: data_dir.into(), source };
     std::fs::create_dir_all(data_dir).map_err(folder)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(data_dir.join("LOCK"))
-        .map_err(folder)?;
+    let file = File::options().create(true).truncate(false).write(true).open(data_dir.join("LOCK")).map_err(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(data_dir.into())),
@@ -79,7 +74,11 @@ impl Shared {
         } else if next_offset >= bounds.start {
             next_offset
         } else if self.config.accept_truncated_log {
-            tracing::warn!(partition, missing = bounds.start - next_offset, "going on without events that the log has lost");
+            tracing::warn!(
+                partition,
+                missing = bounds.start - next_offset,
+                "going on without events that the log has lost"
+            );
             bounds.start
         } else {
             return Err(ProcessorError::Truncated { partition, next_offset, log_start: bounds.start });

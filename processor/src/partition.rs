@@ -140,9 +140,8 @@ impl Owned {
 
     fn fold_batch(&self, records: &[Record]) -> Result<(), ProcessorError> {
         let before = self.reach.borrow().progress;
-        let Folded { changes, progress, events, duplicates, dead } = self.with_store(|store| {
-            fold::fold(store, &self.rules, &self.session_rules, self.spans, before, records)
-        })?;
+        let Folded { changes, progress, events, duplicates, dead } =
+            self.with_store(|store| fold::fold(store, &self.rules, &self.session_rules, self.spans, before, records))?;
         if !self.bury(&dead, records) {
             // Stopped meanwhile: nothing of this batch is written, and whoever comes next folds it.
             return Ok(());
@@ -219,12 +218,16 @@ impl Owned {
     /// Runs `work` on the store. A closed one means that the partition was stopped: nobody folds or asks after that.
     fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, ProcessorError> {
         let store = self.store.read();
-        let store = store.as_ref().ok_or(ProcessorError::Log { partition: self.partition, source: LogError::Closed })?;
+        let store =
+            store.as_ref().ok_or(ProcessorError::Log { partition: self.partition, source: LogError::Closed })?;
         work(store).map_err(|error| self.store_error(error))
     }
 
     /// Asks the store something; `None` once it is closed.
-    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<Result<T, StoreError>> {
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl FnOnce(&Store) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
         self.store.read().as_ref().map(question)
     }
 

@@ -20,7 +20,8 @@ pub(crate) fn counts(
     question: &Question,
 ) -> Result<(Progress, Vec<CountRow>), StoreError> {
     let families = Families { user: Family::UserCounts, day: Family::DayCounts, quarter: Family::QuarterCounts };
-    let asked = |event: &[u8]| question.events.is_empty() || question.events.iter().any(|name| name.as_bytes() == event);
+    let asked =
+        |event: &[u8]| question.events.is_empty() || question.events.iter().any(|name| name.as_bytes() == event);
     let mut sums: FxHashMap<i64, FxHashMap<Vec<u8>, Count>> = FxHashMap::default();
     let progress = scan(view, spans, question, &families, asked, |event, bucket, count| {
         let events = sums.entry(bucket).or_default();

@@ -1,4 +1,5 @@
 //! The processor from the outside: events on a real embedded log, answers over its own gRPC service.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use std::path::Path;
@@ -149,7 +150,13 @@ async fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn event(user_id: &str, name: &str, timestamp_ms: i64) -> Event {
-    Event { event: name.into(), user_id: user_id.into(), timestamp_ms, received_at_ms: timestamp_ms, ..Event::default() }
+    Event {
+        event: name.into(),
+        user_id: user_id.into(),
+        timestamp_ms,
+        received_at_ms: timestamp_ms,
+        ..Event::default()
+    }
 }
 
 fn with_id(event_id: &str, event: Event) -> Event {
@@ -323,8 +330,12 @@ async fn a_partition_that_is_not_here_is_said() {
 async fn a_store_refuses_other_rules_and_a_folder_another_process() {
     let dir = tempfile::tempdir().unwrap();
     let track = Track::start(dir.path());
-    let second =
-        Processor::open(config(dir.path()), Arc::clone(&track.log) as _, Arc::clone(&track.dead_letters) as _, clock(&track.now_ms));
+    let second = Processor::open(
+        config(dir.path()),
+        Arc::clone(&track.log) as _,
+        Arc::clone(&track.dead_letters) as _,
+        clock(&track.now_ms),
+    );
     assert!(matches!(second, Err(OpenError::InUse(_))));
     track.applied().await;
     track.stop().await.unwrap();

@@ -110,11 +110,8 @@ fn check_text(field: &'static str, text: &str, bytes_max: usize) -> Result<(), M
         return Err(Malformed::TooLong { field, bytes_max });
     }
     // ASCII first: nearly every name is, and then one pass over bytes decides.
-    let control = if text.is_ascii() {
-        text.bytes().any(|b| b.is_ascii_control())
-    } else {
-        text.chars().any(char::is_control)
-    };
+    let control =
+        if text.is_ascii() { text.bytes().any(|b| b.is_ascii_control()) } else { text.chars().any(char::is_control) };
     if control { Err(Malformed::ControlCharacter { field }) } else { Ok(()) }
 }
 
@@ -208,7 +205,9 @@ mod tests {
         assert_eq!(parse_timestamp("0001-01-01T00:00:00+14:00"), None);
         assert_eq!(parse_timestamp("9999-12-31T23:59:59.999Z"), Some(*TIMESTAMP_MS_RANGE.end()));
         assert_eq!(parse_timestamp("9999-12-31T23:59:59.999-12:00"), None);
-        for not in ["", "yesterday", "2025-02-30T00:00:00Z", "2025-01-01", "2025-01-01T00:00:00", "2025-01-01T25:00:00Z"] {
+        for not in
+            ["", "yesterday", "2025-02-30T00:00:00Z", "2025-01-01", "2025-01-01T00:00:00", "2025-01-01T25:00:00Z"]
+        {
             assert_eq!(parse_timestamp(not), None, "{not}");
         }
     }

@@ -9,7 +9,8 @@ use super::ttl::{DurableTime, Spans, Stamp};
 use super::{Damaged, Family};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
-    DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
+    DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 use std::path::{Path, PathBuf};
 
@@ -53,8 +54,9 @@ impl Store {
     /// Opens the store in `folder`, making it where there is none.
     pub(crate) fn open(folder: &Path, identity: &Identity, spans: Spans, memory: &Memory) -> Result<Self, StoreError> {
         let durable_time = DurableTime::default();
-        let families = Family::ALL
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, spans, &durable_time, memory)));
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, spans, &durable_time, memory))
+        });
         let default = ColumnFamilyDescriptor::new("default", table_options(memory));
         let db = DB::open_cf_descriptors(&db_options(memory), folder, std::iter::once(default).chain(families))
             .map_err(|source| StoreError::Db { folder: folder.into(), source })?;
@@ -63,7 +65,9 @@ impl Store {
         write_options.disable_wal(true);
         let store = Self { db, folder: folder.into(), durable_time, write_options };
         match store.db.get(identity::KEY).map_err(|source| store.error(source))? {
-            Some(found) => identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?,
+            Some(found) => {
+                identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?
+            }
             None => {
                 let mut batch = WriteBatch::default();
                 batch.put(identity::KEY, identity.encode());
@@ -116,8 +120,10 @@ impl Store {
     /// Brings everything written so far to disk.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         let written = self.progress()?;
-        let families: Vec<&ColumnFamily> =
-            std::iter::once("default").chain(Family::ALL.map(Family::name)).filter_map(|name| self.db.cf_handle(name)).collect();
+        let families: Vec<&ColumnFamily> = std::iter::once("default")
+            .chain(Family::ALL.map(Family::name))
+            .filter_map(|name| self.db.cf_handle(name))
+            .collect();
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| self.error(source))?;
         self.durable_time.set(written.map_or(0, |progress| progress.stream_time));
         Ok(())
