@@ -66,7 +66,7 @@ impl Store {
         let store = Self { db, folder: folder.into(), durable_time, write_options };
         match store.db.get(identity::KEY).map_err(|source| store.error(source))? {
             Some(found) => {
-                identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?
+                identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?;
             }
             None => {
                 let mut batch = WriteBatch::default();
