@@ -116,7 +116,7 @@ fn bodies() -> Vec<Row> {
         row("a gzip bomb inside a gzip bomb", |_| {
             Request::post("/track", gzip(&gzip(&vec![0; 64 << 20]))).header("content-encoding", "gzip")
         })
-        .refused_about(413, "65536"),
+        .refused_about(400, "UTF-8"),
         row("gzip with something after it", |user| {
             Request::post("/track", [gzip(small(user).as_bytes()), b"tail".to_vec()].concat())
                 .header("content-encoding", "gzip")

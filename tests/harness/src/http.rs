@@ -207,7 +207,8 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             read => read.context("no status line")?,
         };
-        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+        let rest = line.strip_prefix("HTTP/1.1 ").or(line.strip_prefix("HTTP/1.0 "));
+        let status = rest.and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
         let status: u16 = status.with_context(|| format!("not a status line: {line:?}"))?;
         let mut headers = Vec::new();
         loop {

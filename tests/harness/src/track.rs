@@ -26,6 +26,7 @@ pub struct Track {
     log: PathBuf,
     public: Option<SocketAddr>,
     admin: SocketAddr,
+    grpc: Option<SocketAddr>,
 }
 
 /// What is started, with which flags, on ports of the system's choice.
@@ -89,12 +90,12 @@ impl Start {
             }
             let text = std::fs::read_to_string(&log)?;
             let admin = announced(&text, "admin").context("no admin address in the log yet")?;
-            let public = announced(&text, "public");
-            ensure!(public.is_some() || self.role == Some("processor"), "no public address in the log yet");
-            Ok(Ok((public, admin)))
+            let (public, grpc) = (announced(&text, "public"), announced(&text, "grpc"));
+            ensure!(public.or(grpc).is_some(), "no other address in the log yet");
+            Ok(Ok((public, admin, grpc)))
         });
         match found {
-            Ok(Ok((public, admin))) => Ok(Track { role, child, log, public, admin }),
+            Ok(Ok((public, admin, grpc))) => Ok(Track { role, child, log, public, admin, grpc }),
             Ok(Err(status)) => bail!("track {role} ended with {status}:\n{}", tail(&log)),
             Err(error) => {
                 child.kill()?;
@@ -161,6 +162,12 @@ impl Track {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where it answers the query service, if it is a processor.
+    #[must_use]
+    pub fn grpc(&self) -> Option<SocketAddr> {
+        self.grpc
     }
 
     /// Everything it has printed so far.
