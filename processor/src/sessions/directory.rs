@@ -8,7 +8,8 @@ use super::{RowId, Rules};
 pub(super) struct Slot {
     /// Names the row. No edge of the chunk is earlier, but for the first chunk, which takes whatever is before it too.
     pub(super) key_ms: i64,
-    /// As of the last edge that was inserted, this one's changes not included.
+    /// As it was before the edge that is being inserted. That misses nothing: the chain of changes runs one way, and what it
+    /// left behind can only have become of less use to it.
     pub(super) summary: Summary,
     /// The row, once it was read.
     pub(super) chunk: Option<Chunk>,
@@ -25,14 +26,6 @@ impl Slot {
 
     pub(super) fn sealed(key_ms: i64, chunk: Chunk) -> Self {
         Self { key_ms, summary: chunk.summary(), chunk: Some(chunk), is_changed: true, is_stale: false }
-    }
-
-    fn may_close(&self, open_ms: i64) -> bool {
-        self.is_stale || self.summary.may_close(open_ms)
-    }
-
-    fn may_open(&self, close_ms: i64) -> bool {
-        self.is_stale || self.summary.may_open(close_ms)
     }
 }
 
@@ -64,7 +57,7 @@ impl Directory {
         let offset = later
             .iter()
             .take_while(|slot| rules.is_in_reach(open_ms, slot.key_ms))
-            .position(|slot| slot.may_close(open_ms))?;
+            .position(|slot| slot.summary.may_close(open_ms))?;
         Some(index + offset)
     }
 
@@ -76,7 +69,7 @@ impl Directory {
             if !rules.is_in_reach(end_ms.saturating_sub(1), close_ms) {
                 return None;
             }
-            if slot.may_open(close_ms) {
+            if slot.summary.may_open(close_ms) {
                 return Some(index);
             }
             end_ms = slot.key_ms;

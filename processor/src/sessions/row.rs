@@ -217,9 +217,9 @@ fn decode_entries(row: &mut &[u8]) -> Result<Vec<Entry>, Damaged> {
         let time = if entries.is_empty() { take_signed(row)? } else { take_unsigned(row)?.cast_signed() };
         time_ms = match entries.last() {
             None => time,
-            Some(_) => time_ms
-                .checked_add_unsigned(time.cast_unsigned())
-                .ok_or(Damaged("an entry is past the end of time"))?,
+            Some(_) => {
+                time_ms.checked_add_unsigned(time.cast_unsigned()).ok_or(Damaged("an entry is past the end of time"))?
+            }
         };
         let arrival = take_signed(row)?;
         arrival_ms = arrival_ms.wrapping_add(arrival).wrapping_add(if head & ARRIVAL_MOVES != 0 { time } else { 0 });
@@ -237,8 +237,7 @@ fn decode_entries(row: &mut &[u8]) -> Result<Vec<Entry>, Damaged> {
                     Role::Close => time_ms.checked_sub_unsigned(distance),
                 };
                 let partner_ms = partner_ms.ok_or(Damaged("a partner is past the end of time"))?;
-                let moved =
-                    if head & PARTNER_ARRIVAL_MOVES != 0 { partner_ms.wrapping_sub(time_ms) } else { 0 };
+                let moved = if head & PARTNER_ARRIVAL_MOVES != 0 { partner_ms.wrapping_sub(time_ms) } else { 0 };
                 let partner_arrival_ms = arrival_ms.wrapping_add(take_signed(row)?).wrapping_add(moved);
                 entry.partner = Some(Partner { time_ms: partner_ms, arrival_ms: partner_arrival_ms });
             }

@@ -91,11 +91,13 @@ impl Timeline {
         self.sealed.as_mut()?.directory.as_mut()
     }
 
-    /// Where the tail has all there is.
+    /// Drops the sealed chunks, of which everything is forgotten. Those that were not read are past their lives as stored.
     fn unseal(&mut self) {
-        self.sealed = None;
-        self.is_tail_changed = true;
+        if let Some(Sealed { directory: Some(directory), .. }) = self.sealed.take() {
+            self.dropped.extend(directory.slots.iter().map(|slot| RowId::Chunk(slot.key_ms)));
+        }
         self.dropped.push(RowId::Directory);
+        self.is_tail_changed = true;
     }
 }
 
@@ -121,7 +123,6 @@ pub(super) struct Insertion<'a, R> {
 impl<'a, R: TimelineRows> Insertion<'a, R> {
     fn begin(timeline: &'a mut Timeline, rows: &'a mut R, rules: &'a Rules, now_ms: i64) -> Self {
         if timeline.sealed.as_ref().is_some_and(|sealed| rules.is_over(sealed.summary.touched_ms, now_ms)) {
-            // The chunks' rows are past their lives, too, and go without being asked.
             timeline.unseal();
         }
         timeline.is_tail_changed |= timeline.tail.forget(now_ms, rules);

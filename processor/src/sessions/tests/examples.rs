@@ -95,6 +95,19 @@ fn a_session_whose_halves_are_both_old_is_left_alone() {
 }
 
 #[test]
+fn a_crowd_of_arrivals_lives_as_long_as_its_last() {
+    let rules = Rules::small(1_000, 100, 128, 1);
+    let opens = [open(0, 0), open(0, 5), close(3, 104)];
+    assert_eq!(after(&opens, &rules), [(0, 3)]);
+    let both = [open(0, 0), open(0, 5), close(3, 104), close(4, 104)];
+    assert_eq!(after(&both, &rules), [(0, 3), (0, 4)], "the elder lives on with the younger");
+    // The close of arrival 1 loses its open and joins the close of arrival 9, in sessions of the same two instants.
+    let pairs = [open(3, 0), close(5, 1), open(0, 8), open(0, 8), close(5, 9), close(4, 10), close(1, 108)];
+    assert_eq!(after(&pairs, &rules), [(0, 1), (0, 5), (3, 4)]);
+    assert_eq!(after(&[&pairs[..6], &[close(1, 109)]].concat(), &rules), [(0, 5), (0, 5), (3, 4)]);
+}
+
+#[test]
 fn times_at_the_ends_of_time_are_times() {
     let edges = [open(i64::MIN, 0), close(i64::MAX, 0), open(i64::MAX, 0), close(i64::MIN, 0)];
     assert_eq!(after(&edges, &rules()), [(i64::MIN, i64::MIN), (i64::MAX, i64::MAX)]);

@@ -150,3 +150,18 @@ fn what_is_forgotten_leaves_the_rows() {
     rows.expire(1_000, &rules);
     assert_eq!(rows.rows.keys().copied().collect::<Vec<_>>(), [RowId::Tail], "every other row is past its life");
 }
+
+#[test]
+fn a_chunk_that_is_forgotten_is_struck_from_the_directory() {
+    let rules = Rules::small(100, 1_000, 4, 4);
+    let mut rows = Rows::default();
+    for time_ms in 0..200 {
+        rows.insert(open(time_ms, time_ms), &rules);
+    }
+    let length = |rows: &Rows| rows.rows[&RowId::Directory].0.len();
+    let full = length(&rows);
+    rows.expire(1_150, &rules);
+    rows.insert(close(180, 1_150), &rules);
+    assert!(length(&rows) < full / 3, "{} of {full}", length(&rows));
+    assert_eq!(rows.entries(1_150, &rules).len(), 50, "opens of 151 to 199, and one close");
+}

@@ -22,7 +22,8 @@ fn chunk() -> impl Strategy<Value = Chunk> {
     let time = prop_oneof![-20..20_i64, -10_000_000..10_000_000_i64];
     let arrival = prop_oneof![Just(1_700_000_000_000_i64), 0..5_000_i64, any::<i64>()];
     let pairing = (0..4_u8, any::<bool>(), time.clone(), time, 1..4_u64);
-    let base = prop_oneof![Just(0), Just(1_700_000_000_000_i64), Just(i64::MAX - 100_000_000), Just(i64::MIN + 100_000_000)];
+    let base =
+        prop_oneof![Just(0), Just(1_700_000_000_000_i64), Just(i64::MAX - 100_000_000), Just(i64::MIN + 100_000_000)];
     (base, prop::collection::vec((pairing, arrival.clone(), arrival), 0..40)).prop_map(|(base, parts)| {
         let mut chunk = Chunk::new(Vec::new());
         for ((kind, opens, a, b, count), arrival_ms, partner_arrival_ms) in parts {
