@@ -187,17 +187,11 @@ pub(super) struct Context<R> {
     last_error: Mutex<Option<String>>,
     /// The brokers said who we are not: trying again changes nothing.
     unwelcome: AtomicBool,
-    fatal: AtomicBool,
 }
 
 impl<R: Role> Context<R> {
     pub(super) fn new(role: R) -> Self {
-        Self { role, last_error: Mutex::default(), unwelcome: AtomicBool::new(false), fatal: AtomicBool::new(false) }
-    }
-
-    /// Whether the client can only be replaced.
-    pub(super) fn is_fatal(&self) -> bool {
-        self.fatal.load(Ordering::Acquire)
+        Self { role, last_error: Mutex::default(), unwelcome: AtomicBool::new(false) }
     }
 
     /// An error of a call, with what librdkafka said on its own about the reason.
@@ -233,7 +227,6 @@ impl<R: Role> ClientContext for Context<R> {
         match error.rdkafka_error_code() {
             // News, not errors.
             Some(RDKafkaErrorCode::PartitionEOF) => return,
-            Some(RDKafkaErrorCode::Fatal) => self.fatal.store(true, Ordering::Release),
             Some(
                 RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL,
             ) => self.unwelcome.store(true, Ordering::Release),
@@ -270,13 +263,19 @@ pub(super) fn refused(error: KafkaError) -> LogError {
     }
 }
 
+/// Serves the client's own events: why it can't connect, and whether it needs a token.
+pub(super) fn serve(asker: &Asker) {
+    // Not zero: with that, a poll ends after one line of log.
+    while asker.poll(Duration::from_millis(1)).is_some() {}
+}
+
 /// The partitions of a topic; `None` where there is no such topic.
 pub(super) fn find_topic(asker: &Asker, topic: &str) -> Result<Option<u32>, LogError> {
     let deadline = Instant::now() + OPEN_WITHIN;
     loop {
+        serve(asker);
         let found = asker.fetch_metadata(Some(topic), Duration::from_secs(1));
-        // Serves the client's own events: why it can't connect, and whether it needs a token.
-        while asker.poll(Duration::ZERO).is_some() {}
+        serve(asker);
         let context = asker.context();
         let problem = match &found {
             Err(error) => context.explain("asking the brokers", error),

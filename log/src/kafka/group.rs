@@ -194,14 +194,15 @@ impl Membership {
                         | RDKafkaErrorCode::OffsetOutOfRange
                         | RDKafkaErrorCode::LogTruncation,
                     ))) => doubtful = true,
-                    Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
-                        return Err(consumer.context().explain("reading in the group", &error));
-                    }
                     // Brokers that come and go: librdkafka goes on by itself, and the context has logged it.
                     Some(Err(_)) => {}
                     None => break,
                 }
                 wait = Duration::ZERO;
+            }
+            // Among others: another member has this one's instance id.
+            if let Some((_, reason)) = consumer.client().fatal_error() {
+                return Err(LogError::Kafka(reason));
             }
             assignment.hand_on(consumer);
             assignment.introduce(consumer);

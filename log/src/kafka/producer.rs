@@ -132,10 +132,8 @@ impl Producer {
                 .key(record.key);
             message.payload = record.value;
             let mut sent = client.send(message);
-            if let Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) = &sent {
-                client = self.shared.live_client();
-            }
             if let Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), message)) = sent {
+                client = self.shared.live_client();
                 sent = client.send(message);
             }
             if let Err((error, message)) = sent {
@@ -154,11 +152,11 @@ impl Shared {
     /// The client; a new one where the old one can do no more (idempotence was lost). What the old one had on its way fails.
     fn live_client(&self) -> Arc<Client> {
         let client = Arc::clone(&self.client.read());
-        if !client.context().is_fatal() {
+        if client.client().fatal_error().is_none() {
             return client;
         }
         let mut current = self.client.write();
-        if current.context().is_fatal() {
+        if current.client().fatal_error().is_some() {
             match connect(&self.config, &self.bytes_waiting) {
                 Ok(new) => {
                     tracing::warn!("Kafka: the producer of {} was replaced after a fatal error", self.topic);
@@ -263,12 +261,13 @@ mod tests {
     use super::*;
     use rdkafka::bindings::{rd_kafka_resp_err_t, rd_kafka_test_fatal_error};
     use track_harness::broker::Broker;
+    use track_proto::topics::{DEAD_LETTER, OWNERS};
 
-    fn producer(properties: &[(&str, &str)]) -> Producer {
+    fn producer(topic: &str, properties: &[(&str, &str)]) -> Producer {
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = Config { brokers: Broker::shared().bootstrap(), properties, partitions: 1, replication: 1 };
         super::super::ensure_topics(&config).unwrap();
-        Producer::open(&config, track_proto::topics::DEAD_LETTER).unwrap()
+        Producer::open(&config, topic).unwrap()
     }
 
     fn send(producer: &Producer, values: &[&[u8]]) -> Outcome {
@@ -278,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_producer_that_failed_for_good_is_replaced() {
-        let producer = producer(&[]);
+        let producer = producer(OWNERS, &[]);
         send(&producer, &[b"before"]).unwrap();
         let failed = producer.shared.live_client();
         #[allow(unsafe_code, reason = "librdkafka's own way to bring about a fatal error in a test")]
@@ -297,7 +296,7 @@ mod tests {
     #[test]
     fn a_full_queue_takes_nothing_of_a_batch() {
         // Nothing leaves the queue before a second has passed.
-        let producer = producer(&[("queue.buffering.max.kbytes", "4"), ("linger.ms", "1000")]);
+        let producer = producer(DEAD_LETTER, &[("queue.buffering.max.kbytes", "4"), ("linger.ms", "1000")]);
         let (first, second) = (vec![0; 3_000], vec![1; 2_000]);
         let first =
             producer.send([&first].into_iter().map(|value| Outgoing { partition: 0, key: b"k", value: Some(value) }));

@@ -85,8 +85,7 @@ impl Inner {
                 "the topic {topic} has {count} partitions and no number {partition}"
             )));
         }
-        // Serves the client's own events; a token may have to be renewed.
-        while self.asker.poll(Duration::ZERO).is_some() {}
+        client::serve(&self.asker);
         bounds(&self.asker, &self.topic, partition, BOUNDS_WITHIN)
             .map_err(|error| self.asker.context().explain(&format!("asking what partition {partition} holds"), &error))
     }
@@ -182,7 +181,7 @@ impl Reader {
                 let bounds = self.log.bounds(self.partition)?;
                 Err(LogError::OutOfRange { partition: self.partition, wanted: self.tail.next(), bounds })
             }
-            KafkaError::MessageConsumptionFatal(_) => Err(consumer.context().explain("reading", error)),
+            _ if consumer.client().fatal_error().is_some() => Err(consumer.context().explain("reading", error)),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,227 @@
+//! Members of a group: each partition is read by one, from where that one says.
+
+use crate::support::{Folder, Handle, PATIENCE, Store, append, config, numbered, record, topic};
+use anyhow::ensure;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use track_harness::broker::Broker;
+use track_harness::poll::eventually;
+use track_log::kafka::{Config, KafkaAppender, KafkaGroup, Protocol};
+use track_log::{Subscribe as _, Subscription};
+
+fn join(config: &Config, topic: &str, protocol: Protocol, member: &Arc<Folder>) -> Box<dyn Subscription> {
+    join_as(config, topic, protocol, None, member)
+}
+
+fn join_as(
+    config: &Config,
+    topic: &str,
+    protocol: Protocol,
+    instance: Option<&str>,
+    member: &Arc<Folder>,
+) -> Box<dyn Subscription> {
+    let group = KafkaGroup::new(config, &format!("group-of-{topic}"), instance.map(str::to_owned), protocol);
+    group.on_topic(topic).subscribe(Arc::new(Handle(Arc::clone(member)))).unwrap()
+}
+
+fn shares_and_hands_over(protocol: Protocol) {
+    let broker = Broker::shared();
+    let topic = topic(broker, 4, &[]);
+    let config = config(broker, &[]);
+    let appender = KafkaAppender::open(&config, &topic).unwrap();
+    let store = Arc::new(Store::default());
+    append(&appender, numbered(0..1_000)).unwrap();
+
+    let (first, second) = (Folder::new(&store), Folder::new(&store));
+    let first_membership = join(&config, &topic, protocol, &first);
+    store.await_count(1_000);
+    let second_membership = join(&config, &topic, protocol, &second);
+    first.await_owned(2);
+    second.await_owned(2);
+    append(&appender, numbered(1_000..2_000)).unwrap();
+    store.await_count(2_000);
+
+    first_membership.close(PATIENCE);
+    assert!(first.owned.lock().is_empty(), "closing revokes");
+    second.await_owned(4);
+    append(&appender, numbered(2_000..3_000)).unwrap();
+    store.await_count(3_000);
+    drop(second_membership);
+    store.assert_exact();
+    assert!(first.failures.lock().is_empty() && second.failures.lock().is_empty());
+}
+
+#[test]
+fn two_members_share_and_hand_over_by_the_brokers_choice() {
+    shares_and_hands_over(Protocol::Consumer);
+}
+
+#[test]
+fn two_members_share_and_hand_over_by_their_own_choice() {
+    shares_and_hands_over(Protocol::Classic);
+}
+
+#[test]
+fn a_member_reads_from_where_it_says_and_knows_the_end_at_once() {
+    let broker = Broker::shared();
+    let topic = topic(broker, 1, &[]);
+    let config = config(broker, &[]);
+    append(&KafkaAppender::open(&config, &topic).unwrap(), numbered(0..100)).unwrap();
+    let store = Store::starting_at(0, 60);
+    let member = Folder::new(&store);
+    *member.held.lock() = Some(0);
+    let membership = join(&config, &topic, Protocol::Consumer, &member);
+    eventually(PATIENCE, "the reader", || {
+        ensure!(member.log_ends.lock().get(&0) == Some(&100));
+        Ok(())
+    })
+    .unwrap();
+    *member.held.lock() = None;
+    store.await_count(40);
+    membership.close(PATIENCE);
+    assert_eq!(store.values()[0].as_ref(), 60_u32.to_be_bytes());
+}
+
+#[test]
+fn a_slow_reader_neither_loses_nor_holds_up_the_others() {
+    let broker = Broker::shared();
+    let topic = topic(broker, 2, &[]);
+    let config = config(broker, &[]);
+    let appender = KafkaAppender::open(&config, &topic).unwrap();
+    // Several times what may wait for a reader, in each partition.
+    let records: Vec<_> = (0..20_000_u32).map(|n| record(&format!("user-{n}"), vec![7_u8; 1_000])).collect();
+    let mut counts = [0; 2];
+    for batch in records.chunks(2_000) {
+        for position in append(&appender, batch.to_vec()).unwrap() {
+            counts[usize::try_from(position.partition).unwrap()] += 1;
+        }
+    }
+    let store = Arc::new(Store::default());
+    let member = Folder::new(&store);
+    *member.held.lock() = Some(0);
+    let membership = join(&config, &topic, Protocol::Consumer, &member);
+    store.await_count(counts[1]);
+    *member.held.lock() = None;
+    store.await_count(20_000);
+    store.assert_exact();
+    eventually(PATIENCE, "no lag", || {
+        let ends = member.log_ends.lock();
+        ensure!((0..2).all(|partition| ends[&partition] == u64::try_from(counts[partition as usize]).unwrap()));
+        Ok(())
+    })
+    .unwrap();
+    membership.close(PATIENCE);
+}
+
+#[test]
+fn an_offset_outside_the_log_reaches_the_reader() {
+    let broker = Broker::shared();
+    let topic = topic(broker, 1, &[]);
+    let config = config(broker, &[]);
+    append(&KafkaAppender::open(&config, &topic).unwrap(), numbered(0..10)).unwrap();
+    let store = Store::starting_at(0, 11);
+    let member = Folder::new(&store);
+    let membership = join(&config, &topic, Protocol::Consumer, &member);
+    let failure = member.await_failure();
+    assert!(failure.contains("offset 11") && failure.contains("0 to 10"), "{failure}");
+    membership.close(PATIENCE);
+    assert_eq!(store.count(), 0);
+}
+
+#[test]
+fn a_declined_partition_is_not_read_and_the_others_are() {
+    let broker = Broker::shared();
+    let topic = topic(broker, 3, &[]);
+    let config = config(broker, &[]);
+    let appender = KafkaAppender::open(&config, &topic).unwrap();
+    let store = Arc::new(Store::default());
+    let member = Folder::declining(&store, Some(1));
+    let membership = join(&config, &topic, Protocol::Consumer, &member);
+    member.await_owned(3);
+    let positions = append(&appender, numbered(0..900)).unwrap();
+    let wanted = positions.iter().filter(|position| position.partition != 1).count();
+    assert!(wanted < 900);
+    store.await_count(wanted);
+    membership.close(PATIENCE);
+    assert_eq!(store.count(), wanted);
+}
+
+#[test]
+fn the_group_knows_how_far_a_member_is() {
+    let broker = Broker::shared();
+    let topic = topic(broker, 1, &[]);
+    let config = config(broker, &[]);
+    append(&KafkaAppender::open(&config, &topic).unwrap(), numbered(0..10)).unwrap();
+    let store = Arc::new(Store::default());
+    let member = Folder::new(&store);
+    let membership = join(&config, &topic, Protocol::Consumer, &member);
+    store.await_count(10);
+    membership.commit_hint(&[(0, 7), (99, 1)]);
+    let lag_tool: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("group.id", format!("group-of-{topic}"))
+        .create()
+        .unwrap();
+    eventually(PATIENCE, "the committed offset", || {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(&topic, 0);
+        let committed = lag_tool.committed_offsets(asked, Duration::from_secs(5))?;
+        ensure!(committed.elements()[0].offset() == Offset::Offset(7), "{committed:?}");
+        Ok(())
+    })
+    .unwrap();
+    membership.close(PATIENCE);
+}
+
+#[test]
+fn a_second_member_of_one_name_waits_until_the_first_has_gone() {
+    let broker = Broker::shared();
+    let topic = topic(broker, 2, &[]);
+    let config = config(broker, &[]);
+    let appender = KafkaAppender::open(&config, &topic).unwrap();
+    let store = Arc::new(Store::default());
+    let (first, second) = (Folder::new(&store), Folder::new(&store));
+    let first_membership = join_as(&config, &topic, Protocol::Consumer, Some("node-a"), &first);
+    first.await_owned(2);
+    let second_membership = join_as(&config, &topic, Protocol::Consumer, Some("node-a"), &second);
+    append(&appender, numbered(0..500)).unwrap();
+    store.await_count(500);
+    assert!(second.owned.lock().is_empty(), "the name was taken");
+    first_membership.close(PATIENCE);
+    second.await_owned(2);
+    append(&appender, numbered(500..1_000)).unwrap();
+    store.await_count(1_000);
+    second_membership.close(PATIENCE);
+    store.assert_exact();
+}
+
+#[test]
+fn members_outlive_their_broker_and_leave_without_it() {
+    let mut broker = Broker::start().unwrap();
+    let topic = topic(&broker, 2, &[]);
+    let config = config(&broker, &[]);
+    let appender = KafkaAppender::open(&config, &topic).unwrap();
+    let store = Arc::new(Store::default());
+    let member = Folder::new(&store);
+    let membership = join(&config, &topic, Protocol::Consumer, &member);
+    append(&appender, numbered(0..100)).unwrap();
+    store.await_count(100);
+
+    broker.kill9().unwrap();
+    broker.restart().unwrap();
+    eventually(PATIENCE, "an append", || Ok(append(&appender, numbered(100..200))?)).unwrap();
+    eventually(PATIENCE, "the member to go on", || {
+        ensure!(store.count() >= 200);
+        Ok(())
+    })
+    .unwrap();
+    store.assert_exact();
+
+    broker.kill9().unwrap();
+    let asked = Instant::now();
+    membership.close(Duration::from_secs(3));
+    assert!(asked.elapsed() < PATIENCE, "the deadline holds without a broker");
+    assert!(member.owned.lock().is_empty());
+}
