@@ -31,12 +31,20 @@ const EXIT_WITHIN: Duration = Duration::from_secs(30);
 const START_ATTEMPTS: usize = 3;
 
 /// Runs the broker and watches two things: signal names that come in on its input, and the end of that input, which is
-/// the end of the test process. (`PR_SET_PDEATHSIG` would follow the thread that started the broker, which is one test.)
+/// the end of the test process; then it removes the broker's folder too, whose owner can't any more. (`PR_SET_PDEATHSIG`
+/// would follow the thread that started the broker, which is one test.)
 const KEEPER: &str = r#"
+dir=$1
+shift
 exec 3<&0
 "$@" </dev/null 3<&- &
 broker=$!
-{ while read -r signal; do kill -s "$signal" "$broker"; done; kill -s KILL "$broker"; } <&3 &
+{
+    while read -r signal; do kill -s "$signal" "$broker"; done
+    trap '' TERM
+    kill -s KILL "$broker"
+    rm -rf "$dir"
+} <&3 &
 watch=$!
 wait "$broker"
 kill "$watch"
@@ -204,6 +212,7 @@ impl Broker {
         let broker = java("kafka.Kafka")?;
         Command::new("sh")
             .args(["-c", KEEPER, "sh"])
+            .arg(self.dir.path())
             .arg(broker.get_program())
             .args(broker.get_args())
             .arg(self.dir.path().join("server.properties"))
@@ -396,5 +405,10 @@ mod tests {
         drop(keeper.stdin.take());
         keeper.wait().unwrap();
         assert!(std::net::TcpStream::connect(broker.bootstrap()).is_err(), "it is gone");
+        eventually(EXIT_WITHIN, "the end of its folder", || {
+            ensure!(!broker.dir().exists(), "it is still there");
+            Ok(())
+        })
+        .unwrap();
     }
 }
