@@ -4,7 +4,7 @@ use crate::{TRACK, standalone};
 use std::net::SocketAddr;
 use std::process::Command;
 use track_harness::broker::Broker;
-use track_harness::cluster::Cluster;
+use track_harness::cluster::Plan;
 
 fn run(ingest: SocketAddr, query: SocketAddr) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cdnow/run");
@@ -28,7 +28,7 @@ fn cdnow_standalone() {
 fn cdnow_on_kafka() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start().unwrap();
-    let cluster = Cluster::start(TRACK, &broker, 12, dir.path()).unwrap();
+    let cluster = Plan::new(TRACK, &broker, dir.path()).start().unwrap();
     run(cluster.ingest.public(), cluster.query.public());
     cluster.terminate().unwrap();
 }

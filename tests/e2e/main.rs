@@ -31,7 +31,7 @@ mod table;
 use site::Site;
 use std::path::Path;
 use track_harness::broker::Broker;
-use track_harness::cluster::Cluster;
+use track_harness::cluster::Plan;
 use track_harness::track::Start;
 
 /// The binary under test.
@@ -59,7 +59,7 @@ fn standalone_answers_the_table() {
 fn services_on_kafka_answer_the_table() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start().unwrap();
-    let cluster = Cluster::start(TRACK, &broker, 12, dir.path()).unwrap();
+    let cluster = Plan::new(TRACK, &broker, dir.path()).start().unwrap();
     table::check(&Site::new(cluster.ingest.public(), cluster.query.public()));
     cluster.terminate().unwrap();
 }

@@ -172,6 +172,38 @@ fn what_can_not_be_started_says_why() {
     }
 }
 
+#[test]
+fn other_events_open_and_close_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = standalone(dir.path())
+        .flag("--session-pair", "login:logout")
+        .flag("--session-pair", "dial:hang up")
+        .flag("--session-max-duration", "1h")
+        .ready()
+        .unwrap();
+    let site = Site::new(track.public(), track.public());
+    let event =
+        |event: &str, time: &str| json!({"event": event, "user_id": "u", "timestamp": format!("2025-01-01T{time}Z")});
+    let position = site.track_batch(&[
+        event("login", "10:00:00"),
+        event("dial", "10:01:00"),
+        event("play", "10:02:00"),
+        event("hang up", "10:03:00"),
+        event("stop", "10:04:00"),
+        event("logout", "10:10:00"),
+        event("login", "12:00:00"),
+        event("logout", "13:00:00.001"),
+    ]);
+    let sessions =
+        |query: &str| site.data(&format!("/sessions?start_date=2025-01-01&end_date=2025-01-01{query}"), &position);
+    let row = |total: u64, count: u64, average: u64| json!([{"date": "2025-01-01", "totalDuration": total, "sessionCount": count, "averageDuration": average}]);
+    assert_eq!(sessions(""), row(720, 2, 360));
+    assert_eq!(sessions("&event=login"), row(600, 1, 600));
+    assert_eq!(sessions("&event=hang+up"), row(120, 1, 120));
+    assert_eq!(sessions("&event=play"), json!([]));
+    track.terminate().unwrap();
+}
+
 /// Answers have the same form whoever asks, and a refusal does not end the connection of an honest client.
 #[test]
 fn one_connection_for_many_requests() {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use track_harness::broker::Broker;
-use track_harness::cluster::Cluster;
+use track_harness::cluster::{Cluster, Plan, serving};
 use track_harness::http::Request;
 use track_harness::poll::eventually;
 use track_proto::v1::{DeadLetter, Event};
@@ -28,8 +28,8 @@ const MOVED_WITHIN: Duration = Duration::from_secs(60);
 const REFUSED_WITHIN: Duration = Duration::from_secs(20);
 const DAY: &str = "start_date=2025-01-01&end_date=2025-01-01";
 
-fn cluster(broker: &Broker, dir: &tempfile::TempDir) -> Cluster {
-    Cluster::start(TRACK, broker, PARTITIONS, dir.path()).unwrap()
+fn plan(broker: &Broker, dir: &tempfile::TempDir) -> Plan {
+    Plan::new(TRACK, broker, dir.path()).partitions(PARTITIONS)
 }
 
 fn site(cluster: &Cluster) -> Site {
@@ -46,28 +46,37 @@ fn user_in(partition: u32) -> String {
     users.find(|user| partitioner::partition_for(user.as_bytes(), PARTITIONS) == partition).unwrap()
 }
 
-/// Asks until there is an answer; each one must be this, and what is no answer must be a 503.
-fn exact_or_refused(site: &Site, path_and_query: &str, expected: &Value) -> u32 {
-    let mut refused = 0;
+/// Asks until there is an answer, which must be this; what is no answer must be a 503.
+fn exact_or_refused(site: &Site, path_and_query: &str, expected: &Value) {
     eventually(MOVED_WITHIN, path_and_query, || {
         let answer = site.send(&Request::get(path_and_query));
-        if answer.status == 503 {
-            refused += 1;
-            anyhow::bail!("{answer}");
-        }
+        anyhow::ensure!(answer.status != 503, "{answer}");
         assert_eq!(answer.status, 200, "{answer}");
         assert_eq!(answer.json().unwrap()["data"], *expected);
         Ok(())
     })
     .unwrap();
-    refused
 }
 
 #[test]
 fn partitions_move_when_a_processor_goes() {
+    partitions_move(|plan| plan);
+}
+
+/// The protocol of brokers before Kafka 4.
+#[test]
+fn partitions_move_with_the_classic_protocol() {
+    // With this one it is the client that says how long it may be silent.
+    let quick = "session.timeout.ms=6000";
+    partitions_move(|plan| {
+        plan.processor_flag("--group-protocol", "classic").processor_flag("--kafka-property", quick)
+    });
+}
+
+fn partitions_move(planned: impl FnOnce(Plan) -> Plan) {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start().unwrap();
-    let mut cluster = cluster(&broker, &dir);
+    let mut cluster = planned(plan(&broker, &dir)).start().unwrap();
     let site = site(&cluster);
     let users: Vec<String> = (0..100).map(|user| format!("mover-{user}")).collect();
     let batch: Vec<Value> = users.iter().map(|user| play(user)).collect();
@@ -79,6 +88,7 @@ fn partitions_move_when_a_processor_goes() {
 
     // Killed: until the other one has its partitions, all of them together are a 503.
     cluster.processors.remove(1).kill9().unwrap();
+    exact_or_refused(&site, &format!("/metrics?{DAY}&event=play"), &all(1));
     let positions = site.track_batch(&batch);
     exact_or_refused(&site, &asked(&positions), &all(2));
     // A user's own question goes to one partition only.
@@ -87,8 +97,15 @@ fn partitions_move_when_a_processor_goes() {
         exact_or_refused(&site, &format!("/metrics?{DAY}&user_id={user}&min_position={positions}"), &one);
     }
 
-    // Back with its old data, which is behind by now.
-    cluster.processors.push(cluster.processor(1).ready().unwrap());
+    // Back with its old data, which is behind by now: it must not be asked before it has caught up.
+    cluster.processors.push(cluster.plan().processor("processor-1").spawn().unwrap());
+    eventually(MOVED_WITHIN, "it has its share again", || {
+        exact_or_refused(&site, &format!("/metrics?{DAY}&event=play"), &all(2));
+        anyhow::ensure!(!serving(&cluster.processors[1])?.is_empty(), "none yet");
+        Ok(())
+    })
+    .unwrap();
+    cluster.wait_settled().unwrap();
     let positions = site.track_batch(&batch);
     exact_or_refused(&site, &asked(&positions), &all(3));
 
@@ -96,18 +113,27 @@ fn partitions_move_when_a_processor_goes() {
     cluster.processors.remove(0).terminate().unwrap();
     let positions = site.track_batch(&batch);
     exact_or_refused(&site, &asked(&positions), &all(4));
-    cluster.processors.insert(0, cluster.processor(0).ready().unwrap());
+    cluster.processors.insert(0, cluster.plan().processor("processor-0").ready().unwrap());
 
     // Killed in the middle of work.
     let (processor, to) = (cluster.processors.remove(0), cluster.ingest.public());
     let ((), load) = under_load(to, "moving", 1_000, || processor.kill9().unwrap());
-    eventually(MOVED_WITHIN, "what was acknowledged is counted", || {
-        let counted = site.counts(None)?.get("moving").copied().unwrap_or(0);
-        assert!(counted <= load.sent(), "{counted} of {load:?}");
-        anyhow::ensure!(counted >= load.acknowledged, "{counted} of {load:?}");
-        Ok(())
-    })
-    .unwrap();
+    let counted = |at_least: u64| {
+        eventually(MOVED_WITHIN, "what was acknowledged is counted", || {
+            let counted = site.counts(None)?.get("moving").copied().unwrap_or(0);
+            assert!(counted <= load.sent(), "{counted} of {load:?}");
+            anyhow::ensure!(counted >= at_least, "{counted} of {load:?}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    counted(load.acknowledged);
+    // Sent again, what the dead one had counted does not count with the living one.
+    for events in load.events("moving").chunks(1_000) {
+        let answer = site.send(&Request::post_json("/track/batch", &json!(events)));
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+    counted(load.sent());
     cluster.terminate().unwrap();
 }
 
@@ -115,7 +141,7 @@ fn partitions_move_when_a_processor_goes() {
 fn kafka_goes_away_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = Broker::start().unwrap();
-    let cluster = cluster(&broker, &dir);
+    let mut cluster = plan(&broker, &dir).start().unwrap();
     let site = site(&cluster);
     let named =
         |id: &str| json!({"event": "play", "user_id": "u", "event_id": id, "timestamp": "2025-01-01T12:00:00Z"});
@@ -173,21 +199,55 @@ fn kafka_goes_away_and_comes_back() {
     exact_or_refused(&site, &format!("/metrics?{DAY}"), &four);
     site.check_tally();
 
-    // Ingest goes down under load, and what it acknowledged is there.
-    let to = cluster.ingest.public();
-    let Cluster { ingest, processors, query, .. } = cluster;
-    let (ended, load) = under_load(to, "ingest-stopped", 1_000, || ingest.terminate());
+    // Ingest is killed under load, and stopped under load: what it acknowledged is there.
+    let Cluster { ingest, processors, query, .. } = &mut cluster;
+    let restarted = plan(&broker, &dir).role("ingest").ready().unwrap();
+    let killed = std::mem::replace(ingest, restarted);
+    let ((), load) = under_load(killed.public(), "ingest-killed", 1_000, || killed.kill9().unwrap());
+    let counted = |name: &str, at_least: u64| {
+        eventually(SEEN_WITHIN, "what was acknowledged is counted", || {
+            let counted = site.counts(None)?.get(name).copied().unwrap_or(0);
+            anyhow::ensure!(counted >= at_least, "{counted} of {at_least}");
+            Ok(counted)
+        })
+        .unwrap()
+    };
+    let found = counted("ingest-killed", load.acknowledged);
+    assert!(found <= load.sent(), "{found} of {load:?}");
+    let restarted = plan(&broker, &dir).role("ingest").ready().unwrap();
+    let stopped = std::mem::replace(ingest, restarted);
+    let (ended, load) = under_load(stopped.public(), "ingest-stopped", 1_000, || stopped.terminate());
     ended.unwrap();
-    eventually(SEEN_WITHIN, "what was acknowledged is counted", || {
-        let counted = site.counts(None)?.get("ingest-stopped").copied().unwrap_or(0);
-        anyhow::ensure!(counted == load.acknowledged, "{counted} of {load:?}");
+    assert_eq!(counted("ingest-stopped", load.acknowledged), load.acknowledged, "{load:?}");
+    assert!(processors.iter().chain([&*query]).all(|service| service.check_log().is_ok()));
+    cluster.terminate().unwrap();
+}
+
+/// A second group folds the same log: it answers where the first one is gone.
+#[test]
+fn a_replica_answers_when_the_others_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let mut cluster = plan(&broker, &dir).start().unwrap();
+    let site = site(&cluster);
+    let batch: Vec<Value> = (0..50).map(|user| play(&format!("replicated-{user}"))).collect();
+    site.track_batch(&batch);
+    let replica = cluster.plan().processor("replica").flag("--replica", "b").ready().unwrap();
+    eventually(MOVED_WITHIN, "the replica has caught up", || {
+        let serving = serving(&replica)?;
+        anyhow::ensure!(serving.len() == PARTITIONS as usize, "it serves only {serving:?}");
         Ok(())
     })
     .unwrap();
-    query.terminate().unwrap();
-    for processor in processors {
-        processor.terminate().unwrap();
+    for processor in cluster.processors.drain(..) {
+        processor.kill9().unwrap();
     }
+    let positions = site.track_batch(&batch);
+    let query = format!("/metrics?{DAY}&min_position={positions}");
+    exact_or_refused(&site, &query, &json!([{"date": "2025-01-01", "play": 100}]));
+    site.check_tally();
+    replica.terminate().unwrap();
+    cluster.terminate().unwrap();
 }
 
 fn client(broker: &Broker) -> ClientConfig {
@@ -224,7 +284,7 @@ fn records(broker: &Broker, topic: &str) -> Vec<OwnedMessage> {
 fn garbage_on_the_log_is_put_aside() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start().unwrap();
-    let cluster = cluster(&broker, &dir);
+    let cluster = plan(&broker, &dir).start().unwrap();
     let site = site(&cluster);
     let good = |user: &str| Event {
         event: "play".into(),
@@ -299,12 +359,13 @@ fn garbage_on_the_log_is_put_aside() {
     cluster.terminate().unwrap();
 }
 
-/// The envelope: what `POST /track` was given, as any consumer of the topic sees it.
+/// The envelope: what `POST /track` was given, as any consumer of the topic sees it. On a Kafka that asks for TLS and a
+/// password.
 #[test]
 fn events_lie_on_the_log_as_described() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start().unwrap();
-    let cluster = cluster(&broker, &dir);
+    let cluster = plan(&broker, &dir).secured(&broker).start().unwrap();
     let site = site(&cluster);
     let sent = [
         json!({"event": "play", "user_id": "é", "timestamp": "2025-01-01T12:00:00.5+01:00", "event_id": "e-1",

@@ -225,6 +225,18 @@ fn cut_short() -> Vec<Case> {
             format!("POST /track/batch HTTP/1.1\r\nhost: track\r\ncontent-length: {}\r\n\r\n{lines}", lines.len() + 10)
                 .into_bytes()
         }),
+        case("a body that does not go on", |site| {
+            let user = new_user();
+            site.watch(&user);
+            let mut connection = Connection::open(site.ingest).unwrap();
+            connection.write(&post("content-length: 500\r\n", &event(&user))).unwrap();
+            let answer = connection.read_answer("POST").unwrap().unwrap();
+            assert_eq!(answer.status, 408, "{answer:?}");
+            assert_eq!(
+                answer.json().unwrap(),
+                json!({"status": "error", "message": "the body did not arrive in time"})
+            );
+        }),
         case("a client that leaves in the middle of its body", |site| {
             let user = new_user();
             site.watch(&user);

@@ -244,6 +244,7 @@ fn encodings() -> Vec<Row> {
         .refused_about(400, "gzip"),
         packed("gzip that is not said", "identity", gzip).refused_about(400, "UTF-8"),
         packed("brotli", "br", <[u8]>::to_vec).refused_about(415, "gzip"),
+        packed("zstd is for batches", "zstd", <[u8]>::to_vec).refused_about(415, "gzip"),
         packed("deflate", "deflate", <[u8]>::to_vec).refused_about(415, "gzip"),
         packed("gzip twice", "gzip, gzip", |bytes| gzip(&gzip(bytes))).refused_about(415, "gzip"),
         packed("an encoding of nonsense", "\u{fe}", <[u8]>::to_vec).refused_about(415, "gzip"),

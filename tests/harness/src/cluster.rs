@@ -1,6 +1,6 @@
 //! Track as services: ingest, two processors and query, on one Kafka.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, PASSWORD};
 use crate::http::Request;
 use crate::poll::eventually;
 use crate::track::{Start, Track};
@@ -23,48 +23,98 @@ pub struct Cluster {
     pub processors: Vec<Track>,
     /// Answers.
     pub query: Track,
-    starts: Starts,
+    plan: Plan,
 }
 
-#[derive(Debug)]
-struct Starts {
+/// How the services of a cluster are started.
+#[derive(Debug, Clone)]
+pub struct Plan {
     binary: PathBuf,
     brokers: String,
     partitions: u32,
+    flags: Vec<(String, String)>,
+    processor_flags: Vec<(String, String)>,
     dir: PathBuf,
 }
 
-impl Starts {
-    fn role(&self, role: &'static str) -> Start {
-        Start::new(&self.binary, Some(role), &self.dir)
-            .flag("--kafka-brokers", &self.brokers)
-            .flag("--partitions", &self.partitions.to_string())
+impl Plan {
+    /// Services on this broker's listener in the clear, with 12 partitions, and with their data in `dir`.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>, broker: &Broker, dir: &Path) -> Self {
+        Self {
+            binary: binary.into(),
+            brokers: broker.bootstrap(),
+            partitions: 12,
+            flags: Vec::new(),
+            processor_flags: Vec::new(),
+            dir: dir.to_owned(),
+        }
     }
 
-    fn processor(&self, number: usize) -> Start {
-        let data_dir = self.dir.join(format!("processor-{number}"));
-        self.role("processor")
-            .flag("--data-dir", &data_dir.to_string_lossy())
-            .flag("--instance-id", &format!("processor-{number}"))
+    /// With another number of partitions.
+    #[must_use]
+    pub fn partitions(self, partitions: u32) -> Self {
+        Self { partitions, ..self }
+    }
+
+    /// On the broker's secured listener, with SCRAM.
+    #[must_use]
+    pub fn secured(mut self, broker: &Broker) -> Self {
+        self.brokers = broker.secured_bootstrap();
+        for (name, value) in broker.secured_properties("SCRAM-SHA-512", PASSWORD) {
+            self.flags.push(("--kafka-property".to_owned(), format!("{name}={value}")));
+        }
+        self
+    }
+
+    /// With one more flag for every processor.
+    #[must_use]
+    pub fn processor_flag(mut self, name: &str, value: &str) -> Self {
+        self.processor_flags.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// How a role is started.
+    #[must_use]
+    pub fn role(&self, role: &'static str) -> Start {
+        let start = Start::new(&self.binary, Some(role), &self.dir)
+            .flag("--kafka-brokers", &self.brokers)
+            .flag("--partitions", &self.partitions.to_string());
+        self.flags.iter().fold(start, |start, (name, value)| start.flag(name, value))
+    }
+
+    /// How a processor of this name is started. Its data is its own, and where it was the last time.
+    #[must_use]
+    pub fn processor(&self, name: &str) -> Start {
+        let start = self
+            .role("processor")
+            .flag("--data-dir", &self.dir.join(name).to_string_lossy())
+            .flag("--instance-id", name);
+        self.processor_flags.iter().fold(start, |start, (name, value)| start.flag(name, value))
+    }
+
+    /// Starts all services and waits until [`Cluster::wait_settled`]. The topics must be new.
+    ///
+    /// # Errors
+    /// Where a service ends or is not ready in time.
+    pub fn start(self) -> Result<Cluster> {
+        let ingest = self.role("ingest").ready()?;
+        let processors = vec![self.processor("processor-0").spawn()?, self.processor("processor-1").spawn()?];
+        let query = self.role("query").spawn()?;
+        for service in processors.iter().chain([&query]) {
+            service.wait_ready()?;
+        }
+        let cluster = Cluster { ingest, processors, query, plan: self };
+        cluster.wait_settled()?;
+        Ok(cluster)
     }
 }
 
 impl Cluster {
-    /// Starts all services, with their data in `dir`, and waits until [`Cluster::wait_settled`]. The topics must be new.
-    ///
-    /// # Errors
-    /// Where a service ends or is not ready in time.
-    pub fn start(binary: impl Into<PathBuf>, broker: &Broker, partitions: u32, dir: &Path) -> Result<Self> {
-        let starts = Starts { binary: binary.into(), brokers: broker.bootstrap(), partitions, dir: dir.to_owned() };
-        let ingest = starts.role("ingest").ready()?;
-        let processors = vec![starts.processor(0).spawn()?, starts.processor(1).spawn()?];
-        let query = starts.role("query").spawn()?;
-        for service in processors.iter().chain([&query]) {
-            service.wait_ready()?;
-        }
-        let cluster = Self { ingest, processors, query, starts };
-        cluster.wait_settled()?;
-        Ok(cluster)
+    /// How its services are started.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Waits until each processor has its share of the partitions, and the query service knows: from then on nothing
@@ -78,7 +128,7 @@ impl Cluster {
             ensure!(shares.iter().all(|share| !share.is_empty()), "somebody has none: {shares:?}");
             let (count, mut all) = (shares.iter().map(BTreeSet::len).sum::<usize>(), BTreeSet::new());
             shares.iter_mut().for_each(|share| all.append(share));
-            ensure!(all.len() == count && all.iter().copied().eq(0..self.starts.partitions), "only {all:?} are served");
+            ensure!(all.len() == count && all.iter().copied().eq(0..self.plan.partitions), "only {all:?} are served");
             Ok(())
         })?;
         // Whoever answered for a partition before has said that it does not any more: an answer is from those of now.
@@ -88,18 +138,6 @@ impl Cluster {
             ensure!(answer.status == 200, "{answer}");
             Ok(())
         })
-    }
-
-    /// How one of the processors is started, `number` being its place; its data is where it was.
-    #[must_use]
-    pub fn processor(&self, number: usize) -> Start {
-        self.starts.processor(number)
-    }
-
-    /// How ingest is started.
-    #[must_use]
-    pub fn ingest(&self) -> Start {
-        self.starts.role("ingest")
     }
 
     /// Stops all services with SIGTERM, those that take events first.
@@ -114,7 +152,10 @@ impl Cluster {
 }
 
 /// The partitions that a processor serves, as it says itself.
-fn serving(processor: &Track) -> Result<BTreeSet<u32>> {
+///
+/// # Errors
+/// Where it does not answer.
+pub fn serving(processor: &Track) -> Result<BTreeSet<u32>> {
     let url = format!("http://{}", processor.grpc().context("not a processor")?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
