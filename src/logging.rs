@@ -9,7 +9,7 @@ pub(crate) fn init(flags: &CommonFlags) {
     // A level is what track says; the libraries under it stay quiet below warnings unless a filter names them.
     let filter = match flags.log_level.as_str() {
         level @ ("error" | "warn" | "off" | "trace" | "debug" | "info") => {
-            EnvFilter::new(format!("{level},hyper=warn,h2=warn,rustls=warn,tonic=warn,tower=warn"))
+            EnvFilter::new(format!("{level},hyper=warn,h2=warn,rustls=warn,tonic=warn,tower=warn,librdkafka=warn"))
         }
         directives => EnvFilter::new(directives),
     };

@@ -59,7 +59,7 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
     let stop_serving = process.stop.child_token();
     let serving = socket.listen()?.serve(service, stop_serving.clone(), flags.common.drain_timeout);
     let serving = tokio::spawn(serving);
-    greet(&url, flags.common.tls.tls_cert.is_some());
+    greet(&url, flags.common.tls.tls_cert.is_some(), (process.clock)());
 
     // Where folding ends by itself, a partition can't go on: that is said once the rest has been put in order.
     let ended = tokio::select! {
@@ -131,8 +131,8 @@ async fn hear(owners: Arc<Owners>, processor: Processor, stop: CancellationToken
 }
 
 /// What to paste. An event without a timestamp happened just now, so the question about today answers it.
-fn greet(url: &str, tls: bool) {
-    let today = chrono::DateTime::from_timestamp_millis(crate::clock::system()()).unwrap_or_default().date_naive();
+fn greet(url: &str, tls: bool, now_ms: i64) {
+    let today = chrono::DateTime::from_timestamp_millis(now_ms).unwrap_or_default().date_naive();
     // A certificate made for a try-out is rarely one that curl trusts.
     let curl = if tls { "curl -k" } else { "curl" };
     println!(

@@ -15,7 +15,9 @@ use track_proto::clock::Clock;
 use track_proto::v1::Owner;
 use track_query_api::owners::{self, Connect, Owners};
 
-/// How often a processor tells of itself.
+/// How often a processor looks whether what it serves has changed.
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
+/// How often it tells of itself where nothing has.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
@@ -28,35 +30,38 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// A connection to a host that is gone is noticed by asking.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
-/// Tells what `owner` says once a second until `stop`, then says goodbye.
+/// Tells what `owner` says once a second and whenever it serves something else, until `stop`; then says goodbye.
 pub(super) async fn tell(board: Arc<dyn Bulletin>, owner: impl Fn() -> Owner, stop: CancellationToken) {
-    let mut interval = tokio::time::interval(TOLD_EVERY);
+    let mut interval = tokio::time::interval(LOOKED_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = interval.tick() => {}
-        }
+    let (mut told, mut failing) = (None, false);
+    while stop.run_until_cancelled(interval.tick()).await.is_some() {
         let owner = owner();
+        let serving = serving(&owner);
+        if told.as_ref().is_some_and(|(at, what): &(Instant, _)| at.elapsed() < TOLD_EVERY && *what == serving) {
+            continue;
+        }
         let value = owner.encode_to_vec().into();
-        let told = tokio::select! {
-            () = stop.cancelled() => break,
-            told = board.post(owner.instance, Some(value)) => told,
-        };
-        match &told {
+        told = Some((Instant::now(), serving));
+        let Some(posted) = stop.run_until_cancelled(board.post(owner.instance, Some(value))).await else { break };
+        match &posted {
             Err(error) if !failing => {
                 tracing::warn!(%error, "can't tell the query service where partitions are served");
             }
             Ok(()) if failing => tracing::info!("telling the query service again where partitions are served"),
             _ => {}
         }
-        failing = told.is_err();
+        failing = posted.is_err();
     }
     let goodbye = tokio::time::timeout(GOODBYE_WITHIN, board.post(owner().instance, None)).await;
     if !matches!(goodbye, Ok(Ok(()))) {
         tracing::warn!("left without saying goodbye; the query service will notice the silence");
     }
+}
+
+/// Which partitions are there, and in which state: what makes a difference to who is asked.
+fn serving(owner: &Owner) -> Vec<(u32, i32)> {
+    owner.partitions.iter().map(|status| (status.partition, status.state)).collect()
 }
 
 /// Hands to `owners` what comes from the board.
@@ -127,6 +132,53 @@ pub(super) fn over_the_network(ca: Option<&Path>) -> anyhow::Result<Connect> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use tokio::sync::mpsc;
+    use track_log::{AppendError, BulletinGuard, LogError};
+    use track_proto::v1::{PartitionState, PartitionStatus};
+
+    /// A board that hands on what is posted.
+    struct Posted(mpsc::UnboundedSender<(String, Option<Owner>)>);
+
+    impl Bulletin for Posted {
+        fn post(&self, key: String, value: Option<Bytes>) -> BoxFuture<'static, Result<(), AppendError>> {
+            let owner = value.map(|value| Owner::decode(value).unwrap());
+            self.0.send((key, owner)).unwrap();
+            std::future::ready(Ok(())).boxed()
+        }
+
+        fn follow(&self, _: Box<dyn FnMut(String, Option<Bytes>) + Send>) -> Result<BulletinGuard, LogError> {
+            Err(LogError::Closed)
+        }
+    }
+
+    fn owner(state: PartitionState) -> Owner {
+        let partitions = vec![PartitionStatus { partition: 7, state: state.into(), as_of: None }];
+        Owner { instance: "a".into(), partitions, ..Owner::default() }
+    }
+
+    #[tokio::test]
+    async fn a_processor_tells_again_and_again_what_it_serves_and_says_goodbye() {
+        let (board, mut posted) = mpsc::unbounded_channel();
+        let (board, stop) = (Arc::new(Posted(board)), CancellationToken::new());
+        let state = Arc::new(parking_lot::Mutex::new(PartitionState::Restoring));
+        let now = state.clone();
+        let telling = tokio::spawn(tell(board, move || owner(*now.lock()), stop.clone()));
+
+        for _ in 0..2 {
+            let told = posted.recv().await.unwrap();
+            assert_eq!(told, ("a".to_owned(), Some(owner(PartitionState::Restoring))));
+        }
+        *state.lock() = PartitionState::Serving;
+        let (_, told) = posted.recv().await.unwrap();
+        assert_eq!(told, Some(owner(PartitionState::Serving)));
+
+        stop.cancel();
+        telling.await.unwrap();
+        assert_eq!(posted.recv().await, Some(("a".to_owned(), None)));
+        assert_eq!(posted.recv().await, None);
+    }
 
     #[test]
     fn history_is_not_news() {
