@@ -198,7 +198,9 @@ impl Owned {
             reach.log_end = log_end.max(reach.progress.next_offset);
             next_offset = reach.progress.next_offset;
         });
-        if next_offset >= self.restored_at && !self.serving.swap(true, Ordering::AcqRel) {
+        // On Kafka what lies before the end may be no record: the marks of a transaction, for one.
+        let is_at_end = last.is_none() && next_offset >= log_end;
+        if (next_offset >= self.restored_at || is_at_end) && !self.serving.swap(true, Ordering::AcqRel) {
             tracing::info!(partition = self.partition, offset = next_offset, "partition restored and served");
         }
         let partition = self.partition.to_string();
