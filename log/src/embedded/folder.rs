@@ -14,7 +14,7 @@ const VERSION: u32 = 1;
 /// The folder, locked until this is dropped.
 pub(super) struct Folder {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Folder {
             .open(&path)
             .map_err(|e| io_error("open", &path, e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { dir: dir.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(LogError::Refused(format!(
                 "the log in {} is in use by another process: stop that one, or give this one a folder of its own",
                 dir.display()
@@ -91,6 +91,14 @@ impl Folder {
             sync_dir(&self.dir.canonicalize()?.join(".."))
         };
         write().map_err(|e| io_error("write", &path, e))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a process that is being started at this moment has a copy of it, and
+        // would hold the folder until it runs its own program.
+        let _ = self.lock.unlock();
     }
 }
 
