@@ -12,7 +12,7 @@ const ROOMS: [(&str, &str, &[&str]); 7] = [
     ("track-processor", "processor", &["track-proto", "track-log"]),
     ("track-query-api", "query-api", &["track-proto"]),
     ("track", ".", &["track-proto", "track-log", "track-ingest", "track-processor", "track-query-api"]),
-    ("track-harness", "tests/harness", &[]),
+    ("track-harness", "tests/harness", &["track-proto"]),
 ];
 
 /// Names that say nothing about what is inside, and so attract everything.
