@@ -108,11 +108,15 @@ impl Owned {
             let _ = thread.join();
         }
         self.serving.store(false, Ordering::Release);
-        gauge!("track_consumer_lag_records", "partition" => self.partition.to_string()).set(0.0);
-        match self.store.write().take() {
+        let flushed = match self.store.write().take() {
             Some(store) => store.flush().map_err(|error| self.store_error(error)),
             None => Ok(()),
+        };
+        // Its next owner tells them from here on; a sum over processors must not have them twice.
+        for of_an_owner in ["track_consumer_lag_records", "track_consumer_lag_seconds", "track_store_bytes"] {
+            gauge!(of_an_owner, "partition" => self.partition.to_string()).set(0.0);
         }
+        flushed
     }
 
     fn fold_until_stopped(&self, mut reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
