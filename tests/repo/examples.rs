@@ -2,12 +2,19 @@
 //! docker/compose.yaml.
 
 use crate::{compose, tree};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
+use std::time::Duration;
 use track_harness::broker::Broker;
+use track_harness::cluster::serving;
+use track_harness::poll::eventually;
 use track_harness::track::{Start, Track};
 
 const TRACK: &str = env!("CARGO_BIN_EXE_track");
+
+/// How long two processors may take to share out the partitions.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 fn succeeds(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -64,6 +71,16 @@ fn the_services_of_the_compose_file_answer_them() {
     for (_, track) in &started {
         track.wait_ready().unwrap();
     }
+    // Newman does not send again what is refused while partitions move.
+    eventually(SETTLED_WITHIN, "the partitions are shared out", || {
+        let processors = started.iter().filter(|(service, _)| service.starts_with("processor"));
+        let shares = processors.map(|(_, track)| serving(track)).collect::<anyhow::Result<Vec<_>>>()?;
+        let whole =
+            shares.iter().all(|share| !share.is_empty()) && shares.iter().map(BTreeSet::len).sum::<usize>() == 12;
+        anyhow::ensure!(whole, "{shares:?}");
+        Ok(())
+    })
+    .unwrap();
     let address = |name: &str| started.iter().find(|(service, _)| service == name).unwrap().1.public();
     run_examples(address("ingest"), address("query"));
     for (_, track) in started {
