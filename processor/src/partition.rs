@@ -34,6 +34,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 struct Reach {
     progress: Progress,
     log_end: Offset,
+    /// The partition is no longer ours: it goes no further here.
+    closed: bool,
 }
 
 /// A partition that is ours.
@@ -74,7 +76,7 @@ impl Owned {
             dead_letters: Arc::clone(&shared.dead_letters),
             failures: shared.failures.clone(),
             store: RwLock::new(Some(store)),
-            reach: watch::Sender::new(Reach { progress, log_end }),
+            reach: watch::Sender::new(Reach { progress, log_end, closed: false }),
             restored_at: log_end,
             serving: AtomicBool::new(start >= log_end),
             stop: Stop::default(),
@@ -103,6 +105,8 @@ impl Owned {
     /// Stops folding, brings everything to disk and closes the store, once the last question is answered.
     pub(crate) fn close(&self) -> Result<(), ProcessorError> {
         self.stop.set();
+        // Who waits for a position here is better off asking the next owner.
+        self.reach.send_modify(|reach| reach.closed = true);
         if let Some(thread) = self.thread.lock().take() {
             // A panic has been printed by its own hook; the store is closed all the same.
             let _ = thread.join();
@@ -237,11 +241,11 @@ impl Owned {
         self.store.read().as_ref().map(question)
     }
 
-    /// Waits until the record at `offset` is in the state.
-    pub(crate) async fn wait_for(&self, offset: Offset) {
+    /// Waits until the record at `offset` is in the state; false where the partition is closed before.
+    pub(crate) async fn wait_for(&self, offset: Offset) -> bool {
         let mut reach = self.reach.subscribe();
-        // The sender lives in self, so the wait ends only with the record.
-        let _ = reach.wait_for(|reach| reach.progress.next_offset > offset).await;
+        let is_reached = |reach: &Reach| reach.progress.next_offset > offset;
+        reach.wait_for(|reach| is_reached(reach) || reach.closed).await.is_ok_and(|reach| is_reached(&reach))
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -261,7 +265,7 @@ impl Owned {
     }
 
     pub(crate) fn status(&self) -> v1::PartitionStatus {
-        let Reach { progress, log_end } = *self.reach.borrow();
+        let Reach { progress, log_end, .. } = *self.reach.borrow();
         let state = if self.is_serving() { v1::PartitionState::Serving } else { v1::PartitionState::Restoring };
         v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of(progress, log_end)) }
     }

@@ -66,9 +66,11 @@ impl PartitionsService {
 }
 
 async fn wait_for(owned: &Owned, offset: track_log::Offset) -> Result<(), Status> {
-    tokio::time::timeout(MIN_OFFSET_WAIT_MAX, owned.wait_for(offset))
-        .await
-        .map_err(|_| Status::deadline_exceeded("the wanted position is not reached yet"))
+    match tokio::time::timeout(MIN_OFFSET_WAIT_MAX, owned.wait_for(offset)).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Status::unavailable("the partition is moving")),
+        Err(_) => Err(Status::deadline_exceeded("the wanted position is not reached yet")),
+    }
 }
 
 #[tonic::async_trait]

@@ -22,7 +22,8 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 /// 2025-01-01T00:00:00Z.
 const NEW_YEAR_MS: i64 = 1_735_689_600_000;
 const NEW_YEAR: i32 = 20_089;
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Shorter than the longest wait for a position, so that a wait which nothing ends is noticed.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A log and a processor on it, both in one folder, with a clock that the test moves.
 struct Track {
@@ -312,6 +313,25 @@ async fn a_question_waits_for_the_position_it_names() {
     assert_eq!(answer.rows.len(), 1);
     assert_eq!(answer.as_of.unwrap().next_offset, 1);
     track.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_position_is_told_when_the_partition_moves_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = Track::start(dir.path());
+    track.applied().await;
+    let mut client = track.client();
+    let (asked, is_asked) = tokio::sync::oneshot::channel();
+    let waiting = tokio::spawn(async move {
+        asked.send(()).unwrap();
+        client.counts(QueryRequest { min_offset: Some(0), ..january() }).await.unwrap_err()
+    });
+    is_asked.await.unwrap();
+    // The question itself starts to wait with its next turn, which this test's one thread has given it by now.
+    tokio::task::yield_now().await;
+    track.stop().await.unwrap();
+    let refusal = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap();
+    assert_eq!(refusal.code(), Code::Unavailable);
 }
 
 #[tokio::test]
