@@ -9,11 +9,14 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use std::fmt::Display;
 use std::pin::{Pin, pin};
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How much of a refused body is read and thrown away. Closing a connection on unread bytes resets it, and then most
 /// clients never see the answer; so we listen on for a while, as other servers do (nginx: `lingering_close`).
 const DISCARDED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A client that sends nothing for so long while it is refused is waiting for the answer.
+const DISCARD_IDLE_MAX: Duration = Duration::from_millis(500);
 
 /// What a route takes.
 #[derive(Debug)]
@@ -129,7 +132,7 @@ where
 {
     let mut bytes = 0;
     while bytes < DISCARDED_BYTES_MAX
-        && let Some(Ok(chunk)) = body.next().await
+        && let Ok(Some(Ok(chunk))) = timeout(DISCARD_IDLE_MAX, body.next()).await
     {
         bytes += chunk.remaining();
     }

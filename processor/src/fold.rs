@@ -1,7 +1,8 @@
 //! The fold: what a batch of records changes, given the state before it. No clock, no randomness, no input or output
 //! but the state.
 //!
-//! How records are cut into batches makes no difference: every rule goes by the stream time at the record itself.
+//! How records are cut into batches makes no difference: every rule goes by the stream time at the record itself. So the
+//! caller may end a batch early that turns out to be much work.
 
 use crate::rules::SessionRules;
 use crate::sessions::{self, Edge, Session, SessionChange};
@@ -27,6 +28,8 @@ pub(crate) struct Folded {
     /// How many were not, since their event_id had been.
     pub(crate) duplicates: u64,
     pub(crate) dead: Vec<Dead>,
+    /// How many of the records this is; the rest is for another batch.
+    pub(crate) consumed: usize,
 }
 
 /// A record that is not an event.
@@ -52,13 +55,15 @@ impl Dead {
     }
 }
 
-/// An event and the stream time at its record.
+/// An event, which record of the batch it is, and the stream time there.
 struct Arrived {
+    index: usize,
     event: Event,
     now: StreamSeconds,
 }
 
-/// Folds `records` into the state that `store` has at `before`.
+/// Folds `records` into the state that `store` has at `before`, at least one event of them, and no more after
+/// `has_time` says no: it is asked after every event that moves sessions, which may be many.
 pub(crate) fn fold(
     store: &Store,
     rules: &SessionRules,
@@ -66,15 +71,17 @@ pub(crate) fn fold(
     spans: Spans,
     before: Progress,
     records: &[Record],
+    has_time: impl Fn() -> bool,
 ) -> Result<Folded, StoreError> {
-    let (arrived, dead, progress) = decode(before, records);
+    let (arrived, mut dead, mut progress) = decode(before, records);
     let remembered = look_up_marks(store, &arrived)?;
 
     let mut changes = Changes::new(spans);
     let mut timelines = Timelines::new(store, session_rules, spans);
-    let mut events = 0;
-    for Arrived { event, now } in &arrived {
+    let (mut events, mut duplicates, mut consumed) = (0, 0, records.len());
+    for Arrived { index, event, now } in &arrived {
         if event.client_event_id && !remember(&mut changes, &remembered, spans, event, *now) {
+            duplicates += 1;
             continue;
         }
         events += 1;
@@ -84,11 +91,16 @@ pub(crate) fn fold(
             let edge = Edge { time_ms: event.timestamp_ms, role, arrival_ms: i64::from(*now) * 1000 };
             let change = timelines.insert(&mut changes, &event.user_id, pair, edge, *now)?;
             move_sessions(&mut changes, &event.user_id, pair, &change, *now);
+            if !has_time() {
+                consumed = index + 1;
+                progress = Progress { next_offset: records[*index].offset + 1, stream_time: *now };
+                dead.retain(|dead| dead.index < consumed);
+                break;
+            }
         }
     }
     timelines.store(&mut changes);
-    let duplicates = arrived.len() as u64 - events;
-    Ok(Folded { changes, progress, events, duplicates, dead })
+    Ok(Folded { changes, progress, events, duplicates, dead, consumed })
 }
 
 /// Tells events from dead letters and finds the stream time at each.
@@ -100,7 +112,7 @@ fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived>, Vec<Dead>, Pro
         progress.next_offset = record.offset + 1;
         progress.stream_time = progress.stream_time.max(stream_seconds(record.append_time_ms));
         match event::decode(record.key.as_deref(), &record.value) {
-            Ok(event) => arrived.push(Arrived { event, now: progress.stream_time }),
+            Ok(event) => arrived.push(Arrived { index, event, now: progress.stream_time }),
             Err(reason) => dead.push(Dead { index, reason }),
         }
     }

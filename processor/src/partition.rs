@@ -22,6 +22,9 @@ use track_proto::v1;
 
 /// Records folded into one write: enough that hot rows are added up before they are written.
 const BATCH_RECORDS_MAX: usize = 10_000;
+/// How long one batch may fold before what is done is written: a stop waits no longer, and a crash loses no more.
+/// One user's disordered edges can move thousands of sessions each.
+const BATCH_WORK_MAX: Duration = Duration::from_millis(500);
 /// How long a read waits where the log is quiet; also how soon a stop is noticed.
 const READ_WAIT: Duration = Duration::from_millis(100);
 /// How much folding a crash may cost.
@@ -133,9 +136,12 @@ impl Owned {
                 Err(LogError::Closed) => break,
                 Err(source) => return Err(ProcessorError::Log { partition: self.partition, source }),
             }
-            if !records.is_empty() {
-                self.fold_batch(&records)?;
+            let mut rest = records.as_slice();
+            while !rest.is_empty() && !self.stop.is_set() {
+                let (consumed, more) = rest.split_at(self.fold_batch(rest)?);
                 flush.has_written();
+                self.tell_reach(reader.log_end(), consumed.last());
+                rest = more;
             }
             self.tell_reach(reader.log_end(), records.last());
             if flush.is_due() {
@@ -146,19 +152,23 @@ impl Owned {
         Ok(())
     }
 
-    fn fold_batch(&self, records: &[Record]) -> Result<(), ProcessorError> {
+    /// Folds as many of `records` as there is time for, and says how many.
+    fn fold_batch(&self, records: &[Record]) -> Result<usize, ProcessorError> {
         let before = self.reach.borrow().progress;
-        let Folded { changes, progress, events, duplicates, dead } =
-            self.with_store(|store| fold::fold(store, &self.rules, &self.session_rules, self.spans, before, records))?;
+        let began = Instant::now();
+        let has_time = || began.elapsed() < BATCH_WORK_MAX && !self.stop.is_set();
+        let Folded { changes, progress, events, duplicates, dead, consumed } = self.with_store(|store| {
+            fold::fold(store, &self.rules, &self.session_rules, self.spans, before, records, has_time)
+        })?;
         if !self.bury(&dead, records) {
             // Stopped meanwhile: nothing of this batch is written, and whoever comes next folds it.
-            return Ok(());
+            return Ok(0);
         }
         self.with_store(|store| changes.commit(store, progress))?;
         counter!("track_events_folded_total").increment(events);
         counter!("track_events_duplicate_total").increment(duplicates);
         self.reach.send_modify(|reach| reach.progress = progress);
-        Ok(())
+        Ok(consumed)
     }
 
     /// Puts what could not be folded on the dead-letter log, before the offset moves past it. False where the partition

@@ -231,6 +231,20 @@ async fn sessions_are_paired_by_event_time_and_paired_anew_by_late_events() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_much_work_is_written_piece_by_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = Track::start(dir.path());
+    // Each of these stops takes over the play of every one that came before it.
+    let edges: i64 = 3_000;
+    track.append((0..edges).map(|n| event("ann", "play", NEW_YEAR_MS + n * 1000))).await;
+    track.append((0..edges).rev().map(|n| event("ann", "stop", NEW_YEAR_MS + (edges + n) * 1000))).await;
+    track.append([Event::default()]).await;
+    let seconds: i64 = (0..edges).map(|n| edges + n - (edges - 1 - n)).sum();
+    assert_eq!(track.sessions(january()).await, [(DAY, edges.unsigned_abs(), seconds.unsigned_abs())]);
+    track.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_event_id_counts_once_for_its_user_for_thirty_days() {
     let dir = tempfile::tempdir().unwrap();
     let track = Track::start(dir.path());

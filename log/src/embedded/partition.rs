@@ -249,7 +249,7 @@ fn settle(path: &Path, file: File, base: Offset, contents: &scan::Contents) -> R
     if contents.torn_bytes > 0 {
         tracing::warn!(
             segment = %path.display(), bytes = contents.torn_bytes, end = contents.end,
-            "cut off a write that was never acknowledged: it was torn when the process or the machine stopped"
+            "cut off the last write, which is not whole: torn when the process or the machine stopped before it was acknowledged, or damaged since"
         );
     }
     Ok(Active { file, base, bytes: contents.bytes, allocated })
