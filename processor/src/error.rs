@@ -3,6 +3,7 @@
 use crate::rules::PairsError;
 use crate::state::store::StoreError;
 use std::path::PathBuf;
+use tokio::sync::mpsc;
 use track_log::{LogError, Offset, Partition};
 
 /// Why a processor can't start.
@@ -82,5 +83,22 @@ pub enum ProcessorError {
 impl ProcessorError {
     pub(crate) fn store(partition: Partition, error: impl Into<StoreError>) -> Self {
         Self::Store { partition, reason: error.into().to_string() }
+    }
+}
+
+/// Where whoever can't go on with a partition says so; the processor ends with the first of them.
+#[derive(Clone)]
+pub(crate) struct Failures(mpsc::UnboundedSender<ProcessorError>);
+
+impl Failures {
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<ProcessorError>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn report(&self, failure: ProcessorError) {
+        tracing::error!(error = %failure, "a partition can't go on");
+        // The receiver is gone only where the processor has ended already, and the log has the failure.
+        let _ = self.0.send(failure);
     }
 }

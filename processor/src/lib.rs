@@ -28,6 +28,7 @@ pub use error::{OpenError, ProcessorError};
 pub use rules::{PairsError, SessionPair};
 pub use serve::PartitionsService;
 
+use crate::error::Failures;
 use crate::partition::Owned;
 use crate::rules::SessionRules;
 use crate::state::store::Memory;
@@ -86,7 +87,7 @@ pub(crate) struct Shared {
     dead_letters: Arc<dyn Append>,
     clock: Clock,
     owned: RwLock<BTreeMap<Partition, Arc<Owned>>>,
-    failures: mpsc::UnboundedSender<ProcessorError>,
+    failures: Failures,
     failed: Mutex<Option<mpsc::UnboundedReceiver<ProcessorError>>>,
     joined: AtomicBool,
     /// Held open: the lock on the data folder lives as long as it.
@@ -113,7 +114,7 @@ impl Processor {
         }
         let lock = membership::lock(&config.data_dir)?;
         let memory = Memory::new(config.memory_bytes_max);
-        let (failures, failed) = mpsc::unbounded_channel();
+        let (failures, failed) = Failures::channel();
         let shared = Shared {
             config,
             rules,

@@ -35,7 +35,7 @@ impl Member for Shared {
                     self.owned.write().insert(partition, Arc::new(owned));
                     starts.push((partition, start));
                 }
-                Err(failure) => self.fail(failure),
+                Err(failure) => self.failures.report(failure),
             }
         }
         starts
@@ -46,7 +46,7 @@ impl Member for Shared {
         if let Some(owned) = owned
             && let Err(failure) = Owned::start(&owned, reader)
         {
-            self.fail(failure);
+            self.failures.report(failure);
         }
     }
 
@@ -105,7 +105,7 @@ impl Shared {
     fn close(&self, partition: Partition, owned: &Owned) {
         match owned.close() {
             Ok(()) => tracing::info!(partition, "partition closed"),
-            Err(failure) => self.fail(failure),
+            Err(failure) => self.failures.report(failure),
         }
     }
 
@@ -115,12 +115,6 @@ impl Shared {
         for (partition, owned) in owned {
             self.close(partition, &owned);
         }
-    }
-
-    pub(crate) fn fail(&self, failure: ProcessorError) {
-        tracing::error!(error = %failure, "a partition can't go on");
-        // The receiver is gone only where the processor has ended already, and the log has the failure.
-        let _ = self.failures.send(failure);
     }
 
     pub(crate) fn owned(&self, partition: Partition) -> Option<Arc<Owned>> {

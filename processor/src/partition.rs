@@ -1,7 +1,7 @@
 //! One partition that is ours, and its thread: read → fold → write → tell.
 
 use crate::Shared;
-use crate::error::ProcessorError;
+use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
 use crate::rules::SessionRules;
 use crate::sessions;
@@ -49,7 +49,7 @@ pub(crate) struct Owned {
     spans: Spans,
     clock: Clock,
     dead_letters: Arc<dyn Append>,
-    failures: tokio::sync::mpsc::UnboundedSender<ProcessorError>,
+    failures: Failures,
     /// Gone once the partition is closed; whoever reads it holds the lock meanwhile.
     store: RwLock<Option<Store>>,
     reach: watch::Sender<Reach>,
@@ -95,9 +95,7 @@ impl Owned {
             .spawn(move || {
                 if let Err(failure) = owned.fold_until_stopped(reader) {
                     owned.serving.store(false, Ordering::Release);
-                    tracing::error!(partition = owned.partition, error = %failure, "a partition can't go on");
-                    // The receiver is gone only where the processor has ended already, and the log has the failure.
-                    let _ = owned.failures.send(failure);
+                    owned.failures.report(failure);
                 }
             })
             .map_err(|error| ProcessorError::Store { partition: self.partition, reason: error.to_string() })?;
@@ -143,7 +141,9 @@ impl Owned {
                 self.tell_reach(reader.log_end(), consumed.last());
                 rest = more;
             }
-            self.tell_reach(reader.log_end(), records.last());
+            if records.is_empty() {
+                self.tell_reach(reader.log_end(), None);
+            }
             if flush.is_due() {
                 self.with_store(Store::flush)?;
                 flush = FlushTimer::new();

@@ -7,7 +7,7 @@ use crate::state::progress::Progress;
 use crate::state::quarters::{Quarters, Sums, read_sums};
 use crate::state::session_sums::SessionSum;
 use crate::state::store::{StoreError, View};
-use crate::state::ttl::{Life, Spans, Stamp};
+use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds};
 use crate::state::{Damaged, Family};
 use rustc_hash::FxHashMap;
 use track_proto::calendar::{Calendar, DayMap};
@@ -80,7 +80,8 @@ fn scan<S: Sums>(
     mut row: impl FnMut(&[u8], i64, S),
 ) -> Result<Progress, StoreError> {
     let progress = view.progress()?;
-    let is_over = |touched| spans.is_over(Life::Retention, touched, progress.stream_time);
+    let wanted =
+        |touched, subject: &[u8]| !spans.is_over(Life::Retention, touched, progress.stream_time) && asked(subject);
     let mut days = Days::new(&question.calendar);
     let (first, last) = (*question.calendar.utc_days().start(), *question.calendar.utc_days().end());
 
@@ -88,15 +89,12 @@ fn scan<S: Sums>(
         let prefix = user_prefix(user_id);
         let damaged = Damaged { kind: families.user.name() };
         view.scan(families.user, &at_day(&prefix, first), &after_day(&prefix, last), |key, value| {
-            let (day, subject) = split_day(&key[prefix.len()..]).ok_or_else(|| damaged.clone())?;
-            let (touched, sums) = Stamp::split(value).ok_or_else(|| damaged.clone())?;
-            if is_over(touched) || !asked(subject) {
+            let Some((day, subject, sums)) = pick(&key[prefix.len()..], value, wanted, &damaged)? else {
                 return Ok(());
-            }
+            };
             if let Some(map) = days.map(day) {
-                spread(map, &Quarters::decode(sums).ok_or_else(|| damaged.clone())?, |bucket, sums| {
-                    row(subject, bucket, sums);
-                });
+                let quarters = Quarters::decode(sums).ok_or_else(|| damaged.clone())?;
+                spread(map, &quarters, |bucket, sums| row(subject, bucket, sums));
             }
             Ok(())
         })?;
@@ -107,11 +105,7 @@ fn scan<S: Sums>(
     let mut cut = Vec::new();
     let damaged = Damaged { kind: families.day.name() };
     view.scan(families.day, &at_day(&[], first), &after_day(&[], last), |key, value| {
-        let (day, subject) = split_day(key).ok_or_else(|| damaged.clone())?;
-        let (touched, sums) = Stamp::split(value).ok_or_else(|| damaged.clone())?;
-        if is_over(touched) || !asked(subject) {
-            return Ok(());
-        }
+        let Some((day, subject, sums)) = pick(key, value, wanted, &damaged)? else { return Ok(()) };
         match days.map(day) {
             None => {}
             Some(DayMap::Whole(bucket)) => row(subject, *bucket, read_sums(sums).ok_or_else(|| damaged.clone())?),
@@ -123,17 +117,30 @@ fn scan<S: Sums>(
     let damaged = Damaged { kind: families.quarter.name() };
     for day in cut {
         view.scan(families.quarter, &at_day(&[], day), &after_day(&[], day), |key, value| {
-            let (day, subject) = split_day(key).ok_or_else(|| damaged.clone())?;
-            let (touched, sums) = Stamp::split(value).ok_or_else(|| damaged.clone())?;
-            if let Some(map) = days.map(day).filter(|_| !is_over(touched) && asked(subject)) {
-                spread(map, &Quarters::decode(sums).ok_or_else(|| damaged.clone())?, |bucket, sums| {
-                    row(subject, bucket, sums);
-                });
+            let Some((day, subject, sums)) = pick(key, value, wanted, &damaged)? else { return Ok(()) };
+            if let Some(map) = days.map(day) {
+                let quarters = Quarters::decode(sums).ok_or_else(|| damaged.clone())?;
+                spread(map, &quarters, |bucket, sums| row(subject, bucket, sums));
             }
             Ok(())
         })?;
     }
     Ok(progress)
+}
+
+/// Day, subject and sums.
+type Row<'r> = (i32, &'r [u8], &'r [u8]);
+
+/// What a row says, where `wanted` says yes to its stamp and subject. `key` begins with the day.
+fn pick<'r>(
+    key: &'r [u8],
+    value: &'r [u8],
+    wanted: impl Fn(StreamSeconds, &[u8]) -> bool,
+    damaged: &Damaged,
+) -> Result<Option<Row<'r>>, Damaged> {
+    let (day, subject) = split_day(key).ok_or_else(|| damaged.clone())?;
+    let (touched, sums) = Stamp::split(value).ok_or_else(|| damaged.clone())?;
+    Ok(wanted(touched, subject).then_some((day, subject, sums)))
 }
 
 /// Hands the quarters of a day to their buckets.
