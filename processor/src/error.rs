@@ -81,6 +81,19 @@ pub enum ProcessorError {
 }
 
 impl ProcessorError {
+    /// What a reader's error means for the store that wants to go on from there.
+    pub(crate) fn reading(partition: Partition, source: LogError) -> Self {
+        match source {
+            LogError::OutOfRange { wanted, bounds, .. } if wanted < bounds.start => {
+                Self::Truncated { partition, next_offset: wanted, log_start: bounds.start }
+            }
+            LogError::OutOfRange { wanted, bounds, .. } => {
+                Self::Ahead { partition, next_offset: wanted, log_end: bounds.end }
+            }
+            source => Self::Log { partition, source },
+        }
+    }
+
     pub(crate) fn store(partition: Partition, error: impl Into<StoreError>) -> Self {
         Self::Store { partition, reason: error.into().to_string() }
     }

@@ -61,29 +61,26 @@ impl Member for Shared {
 }
 
 impl Shared {
-    /// Opens the store of a partition and finds where it goes on, or says why it must not.
+    /// Opens the store of a partition and finds where it goes on. The log is not asked: whether it has that offset is
+    /// for the reader to say, and brokers may be away just now.
     fn open(&self, partition: Partition) -> Result<(Owned, Offset), ProcessorError> {
         let store_error = |error| ProcessorError::store(partition, error);
         let folder = partition_folder(&self.config.data_dir, partition);
         let store = Store::open(&folder, &self.identity(partition), self.spans, &self.memory).map_err(store_error)?;
         let progress = store.progress().map_err(store_error)?.unwrap_or_default();
-        let bounds = self.log.bounds(partition).map_err(|source| ProcessorError::Log { partition, source })?;
-        let next_offset = progress.next_offset;
-        let start = if next_offset > bounds.end {
-            return Err(ProcessorError::Ahead { partition, next_offset, log_end: bounds.end });
-        } else if next_offset >= bounds.start {
-            next_offset
-        } else if self.config.accept_truncated_log {
-            tracing::warn!(
-                partition,
-                missing = bounds.start - next_offset,
-                "going on without events that the log has lost"
-            );
-            bounds.start
-        } else {
-            return Err(ProcessorError::Truncated { partition, next_offset, log_start: bounds.start });
-        };
-        let owned = Owned::new(partition, store, progress, start, bounds.end, self);
+        let mut start = progress.next_offset;
+        if self.config.accept_truncated_log {
+            let bounds = self.log.bounds(partition).map_err(|source| ProcessorError::Log { partition, source })?;
+            if start < bounds.start {
+                tracing::warn!(
+                    partition,
+                    missing = bounds.start - start,
+                    "going on without events that the log has lost"
+                );
+                start = bounds.start;
+            }
+        }
+        let owned = Owned::new(partition, store, progress, start, self);
         Ok((owned, start))
     }
 

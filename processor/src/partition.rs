@@ -12,7 +12,7 @@ use bytes::Bytes;
 use metrics::{counter, gauge};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -54,21 +54,14 @@ pub(crate) struct Owned {
     store: RwLock<Option<Store>>,
     reach: watch::Sender<Reach>,
     /// Where the log ended when the partition became ours: it is served from there on.
-    restored_at: Offset,
+    restored_at: AtomicU64,
     serving: AtomicBool,
     stop: Stop,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Owned {
-    pub(crate) fn new(
-        partition: Partition,
-        store: Store,
-        progress: Progress,
-        start: Offset,
-        log_end: Offset,
-        shared: &Shared,
-    ) -> Self {
+    pub(crate) fn new(partition: Partition, store: Store, progress: Progress, start: Offset, shared: &Shared) -> Self {
         let progress = Progress { next_offset: start, ..progress };
         Self {
             partition,
@@ -79,9 +72,9 @@ impl Owned {
             dead_letters: Arc::clone(&shared.dead_letters),
             failures: shared.failures.clone(),
             store: RwLock::new(Some(store)),
-            reach: watch::Sender::new(Reach { progress, log_end, closed: false }),
-            restored_at: log_end,
-            serving: AtomicBool::new(start >= log_end),
+            reach: watch::Sender::new(Reach { progress, log_end: start, closed: false }),
+            restored_at: AtomicU64::new(Offset::MAX),
+            serving: AtomicBool::new(false),
             stop: Stop::default(),
             thread: Mutex::new(None),
         }
@@ -89,6 +82,7 @@ impl Owned {
 
     /// Starts folding what `reader` reads.
     pub(crate) fn start(self: &Arc<Self>, reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
+        self.restored_at.store(reader.log_end(), Ordering::Release);
         let owned = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name(format!("partition-{}", self.partition))
@@ -132,7 +126,7 @@ impl Owned {
             match reader.read(&mut records, BATCH_RECORDS_MAX, READ_WAIT) {
                 Ok(()) => {}
                 Err(LogError::Closed) => break,
-                Err(source) => return Err(ProcessorError::Log { partition: self.partition, source }),
+                Err(source) => return Err(ProcessorError::reading(self.partition, source)),
             }
             let mut rest = records.as_slice();
             while !rest.is_empty() && !self.stop.is_set() {
@@ -218,7 +212,9 @@ impl Owned {
         });
         // On Kafka what lies before the end may be no record: the marks of a transaction, for one.
         let is_at_end = last.is_none() && next_offset >= log_end;
-        if (next_offset >= self.restored_at || is_at_end) && !self.serving.swap(true, Ordering::AcqRel) {
+        if (next_offset >= self.restored_at.load(Ordering::Acquire) || is_at_end)
+            && !self.serving.swap(true, Ordering::AcqRel)
+        {
             tracing::info!(partition = self.partition, offset = next_offset, "partition restored and served");
         }
         let partition = self.partition.to_string();
@@ -271,7 +267,13 @@ impl Owned {
     }
 
     pub(crate) fn restoring_message(&self) -> String {
-        format!("partition {} is restoring: at offset {} of {}", self.partition, self.next_offset(), self.restored_at)
+        let (partition, at) = (self.partition, self.next_offset());
+        match self.restored_at.load(Ordering::Acquire) {
+            Offset::MAX => {
+                format!("partition {partition} is restoring: at offset {at}, the log's end is not known yet")
+            }
+            end => format!("partition {partition} is restoring: at offset {at} of {end}"),
+        }
     }
 
     pub(crate) fn status(&self) -> v1::PartitionStatus {
