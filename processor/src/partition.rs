@@ -3,6 +3,7 @@
 use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
+use crate::pins::Pins;
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
@@ -56,6 +57,7 @@ pub(crate) struct Owned {
     /// Where the log ended when the partition became ours: it is served from there on.
     restored_at: AtomicU64,
     serving: AtomicBool,
+    pins: Pins,
     stop: Stop,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -75,6 +77,7 @@ impl Owned {
             reach: watch::Sender::new(Reach { progress, log_end: start, closed: false }),
             restored_at: AtomicU64::new(Offset::MAX),
             serving: AtomicBool::new(false),
+            pins: Pins::default(),
             stop: Stop::default(),
             thread: Mutex::new(None),
         }
@@ -91,6 +94,7 @@ impl Owned {
                     owned.serving.store(false, Ordering::Release);
                     owned.failures.report(failure);
                 }
+                owned.pins.end();
             })
             .map_err(|error| ProcessorError::Store { partition: self.partition, reason: error.to_string() })?;
         *self.thread.lock() = Some(thread);
@@ -130,12 +134,14 @@ impl Owned {
             }
             let mut rest = records.as_slice();
             while !rest.is_empty() && !self.stop.is_set() {
-                let (consumed, more) = rest.split_at(self.fold_batch(rest)?);
+                let batch = &rest[..self.pins.serve(self.next_offset(), rest)];
+                let (consumed, more) = rest.split_at(self.fold_batch(batch)?);
                 flush.has_written();
                 self.tell_reach(reader.log_end(), consumed.last());
                 rest = more;
             }
             if records.is_empty() {
+                self.pins.serve(self.next_offset(), &[]);
                 self.tell_reach(reader.log_end(), None);
             }
             if flush.is_due() {
@@ -252,6 +258,29 @@ impl Owned {
         let mut reach = self.reach.subscribe();
         let is_reached = |reach: &Reach| reach.progress.next_offset > offset;
         reach.wait_for(|reach| is_reached(reach) || reach.closed).await.is_ok_and(|reach| is_reached(&reach))
+    }
+
+    pub(crate) fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    pub(crate) fn spans(&self) -> Spans {
+        self.spans
+    }
+
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Waits until the partition is no longer ours.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as this.
+        let _ = self.reach.subscribe().wait_for(|reach| reach.closed).await;
+    }
+
+    /// Whether the partition is no longer ours: what still reads its state should come to an end.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.reach.borrow().closed
     }
 
     pub(crate) fn is_serving(&self) -> bool {
