@@ -1,4 +1,6 @@
-//! The operator's listener: `/healthz`, `/readyz`, and `/metrics` for Prometheus.
+//! The operator's listener: `/healthz`, `/readyz`, `/metrics` for Prometheus, and `/digest` where there is a processor.
+
+pub(crate) mod digest;
 
 use crate::api::answer;
 use crate::api::endpoints::{Endpoint, Endpoints};
@@ -6,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/readyz", method: Method::GET },
     Endpoint { path: "/metrics", method: Method::GET },
 ];
+/// Of a process that has a processor.
+const DIGEST: Endpoint = Endpoint { path: "/digest", method: Method::GET };
 
 /// Bounds of histograms, in seconds: from a query in memory to a request that runs into its deadline.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -93,6 +97,7 @@ impl Readiness {
 pub(crate) fn service<B>(
     readiness: Readiness,
     metrics: PrometheusHandle,
+    states: Option<digest::States>,
 ) -> impl Service<http::Request<B>, Response = Response, Error = Infallible, Future: Send> + Clone + Send
 where
     B: http_body::Body<Data: Send, Error: Into<tower::BoxError> + Send> + Send + Sync + Unpin + 'static,
@@ -103,8 +108,15 @@ where
     let metrics = warp::path!("metrics").map(move || {
         answer::with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(metrics.render()))
     });
-    let routes = warp::get().and(healthy.or(ready).unify().or(metrics).unify());
-    Endpoints::new(ENDPOINTS.to_vec(), warp::service(routes))
+    // Without a processor its path is none of the endpoints.
+    let endpoints = ENDPOINTS.iter().cloned().chain(states.as_ref().map(|_| DIGEST)).collect();
+    let states = states.unwrap_or_default();
+    let digest = warp::path!("digest").and(warp::query::<HashMap<String, String>>()).then(move |parameters| {
+        let states = states.clone();
+        digest::tell(states, parameters)
+    });
+    let routes = warp::get().and(healthy.or(ready).unify().or(metrics).unify().or(digest).unify());
+    Endpoints::new(endpoints, warp::service(routes))
 }
 
 #[cfg(test)]
@@ -120,7 +132,7 @@ mod tests {
             metrics::counter!("track_events_accepted_total").increment(2);
         });
         let request = http::Request::get(path).body(Empty::<Bytes>::new()).unwrap();
-        let Ok(response) = service(readiness.clone(), recorder.handle()).oneshot(request).await;
+        let Ok(response) = service(readiness.clone(), recorder.handle(), None).oneshot(request).await;
         let code = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (code, String::from_utf8(body.to_vec()).unwrap())
@@ -141,6 +153,11 @@ mod tests {
 
         readiness.watch("ingest", || Ok(()));
         assert_eq!(get(&readiness, "/readyz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn there_is_no_digest_where_there_is_no_processor() {
+        assert_eq!(get(&Readiness::default(), "/digest").await.0, 404);
     }
 
     #[tokio::test]

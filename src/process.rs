@@ -1,5 +1,6 @@
 //! What every role has besides its work: the signals it obeys, its listeners, its clock.
 
+use crate::admin::digest::States;
 use crate::admin::{self, Readiness};
 use crate::flags::{CommonFlags, PublicFlags, TlsFlags};
 use crate::server::{ServerError, Socket, tls};
@@ -39,13 +40,14 @@ impl Process {
         Ok(Self { stop, readiness: Readiness::default(), clock: clock::system(), metrics })
     }
 
-    /// Serves the admin listener from now until the process ends, so that a drain can be watched.
+    /// Serves the admin listener from now until the process ends, so that a drain can be watched. Where the process has a
+    /// processor, `states` is to be that one.
     ///
     /// # Errors
     /// Where the address can't be had.
-    pub(crate) fn serve_admin(&self, flags: &CommonFlags) -> Result<(), ServerError> {
+    pub(crate) fn serve_admin(&self, flags: &CommonFlags, states: Option<States>) -> Result<(), ServerError> {
         let listener = Socket::bind("admin", "admin-listen", flags.admin_listen, None)?.listen()?;
-        let service = admin::service(self.readiness.clone(), self.metrics.clone());
+        let service = admin::service(self.readiness.clone(), self.metrics.clone(), states);
         tokio::spawn(listener.serve(service, CancellationToken::new(), flags.drain_timeout));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `track` alone: every room in one process, on a log in a folder. The same code as with Kafka, short of the network.
 
+use crate::admin::digest::States;
 use crate::api;
 use crate::flags::StandaloneFlags;
 use crate::process::Process;
@@ -34,11 +35,13 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
     for room in ["ingest", "processor", "query"] {
         process.readiness.wait(room, "starting");
     }
-    process.serve_admin(&flags.common)?;
+    let states = States::default();
+    process.serve_admin(&flags.common, Some(states.clone()))?;
 
     let (log, dead_letters) = open_logs(&flags, &process.clock).await?;
     let config = flags.fold.config(flags.data_dir.join("state"), "standalone".to_owned());
     let processor = Processor::open(config, log.clone(), dead_letters, process.clock.clone())?;
+    states.open(&processor);
     let (stop_folding, stopped) = (CancellationToken::new(), CancellationToken::new());
     let mut folding = tokio::spawn(processor.clone().run(log.clone(), stop_folding.clone()));
 
@@ -69,6 +72,7 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
     for room in ["ingest", "processor", "query"] {
         process.readiness.wait(room, "stopping");
     }
+    states.close();
     // First no more requests, then no more folding; the log closes when its last user is gone.
     stop_serving.cancel();
     serving.await?;

@@ -17,7 +17,7 @@ use track_proto::topics;
 pub(crate) async fn run(flags: IngestFlags, process: Process) -> anyhow::Result<()> {
     let socket = process.bind_public(&flags.public, &flags.common)?;
     process.readiness.wait("ingest", "starting");
-    process.serve_admin(&flags.common)?;
+    process.serve_admin(&flags.common, None)?;
 
     let kafka = flags.kafka.config();
     let open = move || {

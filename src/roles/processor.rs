@@ -1,6 +1,7 @@
 //! `track processor`: a member of the group that folds the log.
 
 use super::{brokers, owners};
+use crate::admin::digest::States;
 use crate::flags::{GroupProtocol, ProcessorFlags};
 use crate::process::{self, Process};
 use crate::server::Socket;
@@ -19,7 +20,8 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     let socket = Socket::bind("grpc", "grpc-listen", flags.grpc_listen, process::acceptor(&flags.common.tls)?)?;
     let url = flags.advertised_url(socket.address());
     process.readiness.wait("processor", "starting");
-    process.serve_admin(&flags.common)?;
+    let states = States::default();
+    process.serve_admin(&flags.common, Some(states.clone()))?;
 
     let kafka = flags.kafka.config();
     let open = {
@@ -37,6 +39,7 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     let instance = flags.instance().unwrap_or_else(|| url.split("//").last().unwrap_or(&url).to_owned());
     let config = flags.fold.config(flags.data_dir.clone(), instance);
     let processor = Processor::open(config, log, dead_letters, process.clock.clone())?;
+    states.open(&processor);
     process.readiness.watch("processor", {
         let processor = processor.clone();
         move || processor.check_ready()
@@ -63,6 +66,7 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
         ended = &mut folding => Some(ended),
     };
     process.readiness.wait("processor", "stopping");
+    states.close();
     // First no more questions, then no more partitions.
     stop_serving.cancel();
     telling.await?;

@@ -20,7 +20,7 @@ pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<(
     let socket = process.bind_public(&flags.public, &flags.common)?;
     let found = Arc::new(Owners::new(connect::over_the_network(flags.tls_ca.as_deref())?));
     process.readiness.wait("query", "starting");
-    process.serve_admin(&flags.common)?;
+    process.serve_admin(&flags.common, None)?;
 
     let kafka = flags.kafka.config();
     let open = move || {

@@ -3,6 +3,7 @@
 //! - [`table`]: the requests and answers that every track must give
 //! - [`crashes`]: what was acknowledged outlives the process
 //! - [`services`]: Kafka, processors and ingest going away and coming back
+//! - [`states`]: two folds of one log have one state
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
 //! - [`examples`]: what we ship to try it with works
@@ -26,6 +27,7 @@ mod openapi;
 mod operators;
 mod services;
 mod site;
+mod states;
 mod table;
 
 use site::Site;
