@@ -1,6 +1,6 @@
 //! The command line: one role a process, or all of them.
 
-use crate::flags::{CommonFlags, IngestFlags, ProcessorFlags, QueryFlags, StandaloneFlags};
+use crate::flags::{IngestFlags, LogFlags, ProcessorFlags, QueryFlags, ReplayFlags, StandaloneFlags};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -35,6 +35,12 @@ enum RoleCommand {
     ///
     /// GET /metrics and GET /sessions; finds processors through the topic track.owners.
     Query(QueryFlags),
+    /// Put dead letters back that are events after all.
+    ///
+    /// Reads track.dead-letter from its start to its end as of now and judges each record in it by the rules of this
+    /// version. What is an event now, or lacked nothing but its key, goes back to track.events; the rest stays. Run it
+    /// as often as you like: each record counts once. Letters of the last 29 days are put back.
+    ReplayDeadLetters(ReplayFlags),
 }
 
 /// What this process is.
@@ -48,6 +54,8 @@ pub(crate) enum Role {
     Processor(ProcessorFlags),
     /// Answers.
     Query(QueryFlags),
+    /// Puts dead letters back, and ends.
+    ReplayDeadLetters(ReplayFlags),
 }
 
 impl Role {
@@ -58,16 +66,18 @@ impl Role {
             Self::Ingest(_) => "ingest",
             Self::Processor(_) => "processor",
             Self::Query(_) => "query",
+            Self::ReplayDeadLetters(_) => "replay-dead-letters",
         }
     }
 
-    /// The flags that every role has.
-    pub(crate) fn common(&self) -> &CommonFlags {
+    /// What is logged, in every role.
+    pub(crate) fn log(&self) -> &LogFlags {
         match self {
-            Self::Standalone(flags) => &flags.common,
-            Self::Ingest(flags) => &flags.common,
-            Self::Processor(flags) => &flags.common,
-            Self::Query(flags) => &flags.common,
+            Self::Standalone(flags) => &flags.common.log,
+            Self::Ingest(flags) => &flags.common.log,
+            Self::Processor(flags) => &flags.common.log,
+            Self::Query(flags) => &flags.common.log,
+            Self::ReplayDeadLetters(flags) => &flags.log,
         }
     }
 }
@@ -93,6 +103,7 @@ fn parse_from(args: &[OsString]) -> Result<Role, clap::Error> {
         Some(RoleCommand::Ingest(flags)) => Role::Ingest(flags),
         Some(RoleCommand::Processor(flags)) => Role::Processor(flags),
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
+        Some(RoleCommand::ReplayDeadLetters(flags)) => Role::ReplayDeadLetters(flags),
     };
     if let Role::Processor(flags) = &role {
         flags.check().map_err(|message| Cli::command().error(ErrorKind::MissingRequiredArgument, message))?;
@@ -175,8 +186,8 @@ mod tests {
         let Role::Ingest(flags) = parsed("ingest --kafka-brokers a:1,b:2 --kafka-property x=y=z").unwrap() else {
             panic!("not ingest")
         };
-        assert_eq!(flags.kafka.kafka_brokers, "a:1,b:2");
-        assert_eq!(flags.kafka.properties(), [("x".to_owned(), "y=z".to_owned())]);
+        assert_eq!(flags.kafka.brokers.kafka_brokers, "a:1,b:2");
+        assert_eq!(flags.kafka.brokers.properties(), [("x".to_owned(), "y=z".to_owned())]);
         assert_eq!(flags.kafka.partitions, 12);
 
         let line =
@@ -189,6 +200,13 @@ mod tests {
 
         let Role::Query(flags) = parsed("query --query-timeout 1500ms").unwrap() else { panic!("not a query service") };
         assert_eq!(flags.query_timeout, Duration::from_millis(1_500));
+
+        let Role::ReplayDeadLetters(flags) = parsed("replay-dead-letters --dry-run --kafka-brokers a:1").unwrap()
+        else {
+            panic!("not a replay")
+        };
+        assert_eq!((flags.dry_run, flags.brokers.kafka_brokers.as_str()), (true, "a:1"));
+        assert_eq!(flags.standalone_data_dir, None);
 
         assert!(refused("ingest --data-dir x").contains("--data-dir"));
         assert!(refused("--kafka-brokers a:1").contains("--kafka-brokers"));
@@ -241,6 +259,8 @@ mod tests {
             ("processor --advertise-url http://p1:8082/x", "--advertise-url", "http://"),
             ("processor --instance-id=", "--instance-id", "must not be empty"),
             ("query --query-timeout 0s", "--query-timeout", "at least"),
+            ("replay-dead-letters --kafka-brokers :9092", "--kafka-brokers", "host:port"),
+            ("replay-dead-letters --partitions 3", "--partitions", "--help"),
             ("load", "load", "--help"),
         ] {
             let message = refused(line);
@@ -253,7 +273,10 @@ mod tests {
     fn several_values_of_one_variable_stand_a_line_each() {
         let args = ["track", "ingest", "--kafka-property", "a=1,2\nb=3\n"].map(OsString::from);
         let Role::Ingest(flags) = parse_from(&args).unwrap() else { panic!("not ingest") };
-        assert_eq!(flags.kafka.properties(), [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "3".to_owned())]);
+        assert_eq!(
+            flags.kafka.brokers.properties(),
+            [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "3".to_owned())]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`cli`] and [`flags`]: from the command line and the environment to settings
 //! - [`logging`], [`limits`], [`process`]: what every role has: a log, files to open, signals to obey, an admin listener
 //! - [`standalone`] and [`roles`]: the rooms, wired together on the embedded log or on Kafka
+//! - [`replay`]: dead letters put back
 //! - [`server`]: sockets, TLS, connections, draining; knows nothing of track
 //! - [`api`]: what surrounds the rooms' routes: CORS, request metrics, 404 and 405, the API's description
 //! - [`admin`]: `/healthz`, `/readyz`, `/metrics`
@@ -18,6 +19,7 @@ mod flags;
 mod limits;
 mod logging;
 mod process;
+mod replay;
 mod roles;
 mod server;
 mod standalone;
@@ -32,7 +34,7 @@ const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let role = cli::parse();
-    logging::init(role.common());
+    logging::init(role.log());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             Role::Ingest(flags) => roles::ingest::run(flags, process).await,
             Role::Processor(flags) => roles::processor::run(flags, process).await,
             Role::Query(flags) => roles::query::run(flags, process).await,
+            Role::ReplayDeadLetters(flags) => replay::run(flags, process).await,
         }
     });
     runtime.shutdown_timeout(EXIT_WITHIN);

@@ -3,11 +3,13 @@
 //! - [`table`]: the requests and answers that every track must give
 //! - [`crashes`]: what was acknowledged outlives the process
 //! - [`services`]: Kafka, processors and ingest going away and coming back
+//! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
 //! - [`examples`]: what we ship to try it with works
 //!
-//! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop.
+//! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop, [`topic`] Kafka as
+//! other programs use it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,6 +22,7 @@
 
 mod case;
 mod crashes;
+mod dead_letters;
 mod examples;
 mod load;
 mod openapi;
@@ -27,6 +30,7 @@ mod operators;
 mod services;
 mod site;
 mod table;
+mod topic;
 
 use site::Site;
 use std::path::Path;

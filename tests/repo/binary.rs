@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 /// Every way to start it; `None` is all roles in one process.
 pub(crate) const ROLES: [Option<&str>; 4] = [None, Some("ingest"), Some("processor"), Some("query")];
 
+/// What does its work and ends.
+pub(crate) const COMMANDS: [Option<&str>; 1] = [Some("replay-dead-letters")];
+
 /// Runs it to its end. Only for what ends by itself.
 pub(crate) fn run(args: &[&str], environment: &[(String, String)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_track"));

@@ -28,7 +28,7 @@ pub(crate) fn split_day(key: &[u8]) -> Option<(i32, &[u8])> {
 }
 
 /// What follows the user in a key of a family that begins with the user.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn after_user(key: &[u8]) -> Option<&[u8]> {
     let end = key.iter().position(|byte| *byte == 0)?;
     key.get(end + 1..)
