@@ -62,7 +62,7 @@ fn no_events(user: &str) -> Vec<Case> {
     // Field 2, the name, as a number; field 4, the time, as text; field 2 as bytes that are not UTF-8.
     let (number, text, not_utf8) = (&[0x10, 1][..], &[0x22, 1, b'x'][..], &[0x12, 1, 0xff][..]);
     // A hundred megabytes that zstd makes a few kilobytes of: longer than any letter can be.
-    let huge = vec![0x12; 105 << 20];
+    let huge = vec![0xff; 105 << 20];
     vec![
         case(key, Some(b"not an envelope"), "envelope", "not an event envelope"),
         case(key, Some(&[0xff; 100_000]), "envelope", "not an event envelope"),
