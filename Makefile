@@ -3,12 +3,13 @@
 
 locked := $(if $(CI),--locked)
 
-.PHONY: help run build test lint fmt
+.PHONY: help run build test lint fmt fuzz
 
 help:
 	@echo "make run    build track and start it on http://127.0.0.1:8080; options: make run ARGS='--listen 0.0.0.0:80'"
 	@echo "make test   every test, those against a real Kafka broker included"
 	@echo "make lint   formatting, clippy, and the dependencies' licences and sources"
+	@echo "make fuzz   every fuzz target for a minute; longer, or one alone: make fuzz ARGS='600 body'"
 	@echo "make fmt    format the code"
 
 run: build
@@ -25,8 +26,13 @@ test:
 lint:
 	@scripts/setup lint
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@scripts/build clippy --release $(locked) --workspace --all-targets -- -D warnings
 	.cache/tools/bin/cargo-deny --all-features check licenses bans sources
 
+fuzz:
+	@fuzz/run $(ARGS)
+
 fmt:
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml

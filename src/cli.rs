@@ -1,6 +1,8 @@
 //! The command line: one role a process, or all of them.
 
-use crate::flags::{DigestFlags, IngestFlags, LogFlags, ProcessorFlags, QueryFlags, StandaloneFlags, VerifyFlags};
+use crate::flags::{
+    DigestFlags, IngestFlags, LogFlags, ProcessorFlags, QueryFlags, ReplayFlags, StandaloneFlags, VerifyFlags,
+};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
@@ -40,6 +42,12 @@ enum RoleCommand {
     /// Brings each partition that both have to the same offset and compares digests: one line a partition. Ends with 0
     /// where all are equal, with 1 where one differs, and with 2 where one could not be compared.
     Verify(VerifyFlags),
+    /// Put dead letters back that are events after all.
+    ///
+    /// Reads track.dead-letter from its start to its end as of now and judges each record in it by the rules of this
+    /// version. What is an event now, or lacked nothing but its key, goes back to track.events; the rest stays. Run it
+    /// as often as you like: each record counts once. Letters of the last 29 days are put back.
+    ReplayDeadLetters(ReplayFlags),
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +83,8 @@ pub(crate) enum Role {
     Digest(DigestFlags),
     /// Compares states.
     Verify(VerifyFlags),
+    /// Puts dead letters back, and ends.
+    ReplayDeadLetters(ReplayFlags),
 }
 
 impl Role {
@@ -87,6 +97,7 @@ impl Role {
             Self::Query(_) => "query",
             Self::Digest(_) => "processor digest",
             Self::Verify(_) => "verify",
+            Self::ReplayDeadLetters(_) => "replay-dead-letters",
         }
     }
 
@@ -99,6 +110,7 @@ impl Role {
             Self::Query(flags) => &flags.common.log,
             Self::Digest(flags) => &flags.log,
             Self::Verify(flags) => &flags.log,
+            Self::ReplayDeadLetters(flags) => &flags.log,
         }
     }
 }
@@ -128,6 +140,7 @@ fn parse_from(args: &[OsString]) -> Result<Role, clap::Error> {
         }
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
         Some(RoleCommand::Verify(flags)) => Role::Verify(flags),
+        Some(RoleCommand::ReplayDeadLetters(flags)) => Role::ReplayDeadLetters(flags),
     };
     if let Role::Processor(flags) = &role {
         flags.check().map_err(|message| Cli::command().error(ErrorKind::MissingRequiredArgument, message))?;
@@ -212,8 +225,8 @@ mod tests {
         let Role::Ingest(flags) = parsed("ingest --kafka-brokers a:1,b:2 --kafka-property x=y=z").unwrap() else {
             panic!("not ingest")
         };
-        assert_eq!(flags.kafka.kafka_brokers, "a:1,b:2");
-        assert_eq!(flags.kafka.properties(), [("x".to_owned(), "y=z".to_owned())]);
+        assert_eq!(flags.kafka.brokers.kafka_brokers, "a:1,b:2");
+        assert_eq!(flags.kafka.brokers.properties(), [("x".to_owned(), "y=z".to_owned())]);
         assert_eq!(flags.kafka.partitions, 12);
 
         let line =
@@ -226,6 +239,13 @@ mod tests {
 
         let Role::Query(flags) = parsed("query --query-timeout 1500ms").unwrap() else { panic!("not a query service") };
         assert_eq!(flags.query_timeout, Duration::from_millis(1_500));
+
+        let Role::ReplayDeadLetters(flags) = parsed("replay-dead-letters --dry-run --kafka-brokers a:1").unwrap()
+        else {
+            panic!("not a replay")
+        };
+        assert_eq!((flags.dry_run, flags.brokers.kafka_brokers.as_str()), (true, "a:1"));
+        assert_eq!(flags.standalone_data_dir, None);
 
         assert!(refused("ingest --data-dir x").contains("--data-dir"));
         assert!(refused("--kafka-brokers a:1").contains("--kafka-brokers"));
@@ -301,6 +321,8 @@ mod tests {
             ("verify ./a http://p1:8082/digest", "<B>", "http://processor-1:8082"),
             ("verify ./a http://p1:8082 --tls-ca", "--tls-ca", "required"),
             ("query --query-timeout 0s", "--query-timeout", "at least"),
+            ("replay-dead-letters --kafka-brokers :9092", "--kafka-brokers", "host:port"),
+            ("replay-dead-letters --partitions 3", "--partitions", "--help"),
             ("load", "load", "--help"),
         ] {
             let message = refused(line);
@@ -313,7 +335,10 @@ mod tests {
     fn several_values_of_one_variable_stand_a_line_each() {
         let args = ["track", "ingest", "--kafka-property", "a=1,2\nb=3\n"].map(OsString::from);
         let Role::Ingest(flags) = parse_from(&args).unwrap() else { panic!("not ingest") };
-        assert_eq!(flags.kafka.properties(), [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "3".to_owned())]);
+        assert_eq!(
+            flags.kafka.brokers.properties(),
+            [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "3".to_owned())]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - [`standalone`] and [`roles`]: the rooms, wired together on the embedded log or on Kafka
 //! - [`connect`]: the way to processors elsewhere
 //! - [`digest`] and [`verify`]: what a state is, and whether two are the same; they end by themselves
+//! - [`replay`]: dead letters put back
 //! - [`server`]: sockets, TLS, connections, draining; knows nothing of track
 //! - [`api`]: what surrounds the rooms' routes: CORS, request metrics, 404 and 405, the API's description
 //! - [`admin`]: `/healthz`, `/readyz`, `/metrics`
@@ -22,6 +23,7 @@ mod flags;
 mod limits;
 mod logging;
 mod process;
+mod replay;
 mod roles;
 mod server;
 mod standalone;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             Role::Query(flags) => stopped(roles::query::run(flags, Process::start(name)?).await),
             Role::Digest(flags) => digest::run(&flags),
             Role::Verify(flags) => Ok(verify::run(&flags).await),
+            Role::ReplayDeadLetters(flags) => stopped(replay::run(flags, Process::start(name)?).await),
         }
     });
     runtime.shutdown_timeout(EXIT_WITHIN);

@@ -21,6 +21,10 @@ use track_query_api::owners::{self, Connect, Owners};
 
 /// The one processor's name, and what stands for its url.
 const HERE: &str = "local:";
+/// What the data folder holds: the log of events, that of dead letters (of one partition), the state.
+pub(crate) const LOG: &str = "log";
+pub(crate) const DEAD_LETTERS: &str = "dead-letter";
+const STATE: &str = "state";
 /// How often the query room hears from the processor: how late it may notice that a partition is served.
 const HEARD_EVERY: Duration = Duration::from_millis(50);
 
@@ -39,7 +43,7 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
     process.serve_admin(&flags.common, Some(states.clone()))?;
 
     let (log, dead_letters) = open_logs(&flags, &process.clock).await?;
-    let config = flags.fold.config(flags.data_dir.join("state"), "standalone".to_owned());
+    let config = flags.fold.config(flags.data_dir.join(STATE), "standalone".to_owned());
     let processor = Processor::open(config, log.clone(), dead_letters, process.clock.clone())?;
     states.open(&processor);
     let (stop_folding, stopped) = (CancellationToken::new(), CancellationToken::new());
@@ -87,7 +91,7 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
 }
 
 /// Takes the data folder for this process alone, for as long as the file is open.
-fn lock(folder: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(folder: &Path) -> anyhow::Result<File> {
     let shown = folder.display();
     std::fs::create_dir_all(folder).with_context(|| format!("--data-dir {shown}: can't make the folder"))?;
     let open = File::options().create(true).truncate(false).write(true).open(folder.join("lock"));
@@ -107,7 +111,7 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
 
 /// The log of events, and that of records that could not be folded.
 async fn open_logs(flags: &StandaloneFlags, clock: &Clock) -> anyhow::Result<(Arc<EmbeddedLog>, Arc<EmbeddedLog>)> {
-    let (events, dead_letters) = (flags.data_dir.join("log"), flags.data_dir.join("dead-letter"));
+    let (events, dead_letters) = (flags.data_dir.join(LOG), flags.data_dir.join(DEAD_LETTERS));
     let (partitions, clock) = (flags.partitions, clock.clone());
     // Reads the log's tail, to see where a crash may have torn it.
     tokio::task::spawn_blocking(move || {

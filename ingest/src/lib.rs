@@ -18,6 +18,8 @@ mod body;
 mod decode;
 mod envelope;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inflight;
 mod metadata;
 mod meters;

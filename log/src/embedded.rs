@@ -117,6 +117,15 @@ impl EmbeddedLog {
         Ok(Arc::new(log))
     }
 
+    /// Opens the log in `dir` as it was made; `None` where none has been made there.
+    ///
+    /// # Errors
+    /// As [`EmbeddedLog::open`].
+    pub fn open_made(dir: &Path, clock: Clock) -> Result<Option<Arc<Self>>, LogError> {
+        let Some(partition_count) = folder::read_meta(dir)? else { return Ok(None) };
+        Self::open(Config::new(dir, partition_count), clock).map(Some)
+    }
+
     fn partition(&self, partition: Partition) -> Result<&Arc<PartitionLog>, LogError> {
         let count = self.partitions.len();
         let found = usize::try_from(partition).ok().and_then(|i| self.partitions.get(i));

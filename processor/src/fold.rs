@@ -46,6 +46,7 @@ impl Dead {
         match self.reason {
             Malformed::Envelope(_) => "envelope",
             Malformed::Version(_) => "version",
+            Malformed::NoValue => "no_value",
             Malformed::NoKey => "no_key",
             Malformed::KeyMismatch => "key_mismatch",
             Malformed::Timestamp => "timestamp",

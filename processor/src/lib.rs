@@ -5,6 +5,7 @@
 //! - [`membership`]: which partitions are ours; opening, draining and closing each
 //! - [`partition`]: one partition's thread: read → fold → write → tell
 //! - [`fold`]: pure: records and state in, changes out
+//! - [`letter`]: what becomes of a record that is no event
 //! - [`timelines`]: the session timelines that a batch touches
 //! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
 //! - [`state`]: the key space and its RocksDB
@@ -26,7 +27,10 @@ mod describe;
 mod digest;
 mod error;
 mod fold;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inspect;
+mod letter;
 mod membership;
 mod moment;
 mod partition;

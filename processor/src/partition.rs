@@ -3,13 +3,13 @@
 use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
+use crate::letter;
 use crate::pins::Pins;
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
 use crate::state::store::{Store, StoreError};
 use crate::state::ttl::Spans;
-use bytes::Bytes;
 use metrics::{counter, gauge};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use track_log::{Append, LogError, NewRecord, Offset, Partition, PartitionReader, Record};
+use track_log::{Append, LogError, Offset, Partition, PartitionReader, Record};
 use track_proto::clock::Clock;
 use track_proto::v1;
 
@@ -177,7 +177,8 @@ impl Owned {
         if dead.is_empty() {
             return true;
         }
-        let letters: Vec<_> = dead.iter().map(|dead| self.letter(dead, &records[dead.index])).collect();
+        let letter = |dead: &fold::Dead| letter::write(self.partition, &records[dead.index], &dead.reason);
+        let letters: Vec<_> = dead.iter().map(letter).collect();
         loop {
             match futures::executor::block_on(self.dead_letters.append(letters.clone())) {
                 Ok(_) => break,
@@ -195,19 +196,6 @@ impl Owned {
             counter!("track_dead_letters_total", "reason" => dead.kind()).increment(1);
         }
         true
-    }
-
-    fn letter(&self, dead: &fold::Dead, record: &Record) -> NewRecord {
-        let letter = v1::DeadLetter {
-            reason: dead.reason.to_string(),
-            partition: self.partition,
-            offset: record.offset,
-            append_time_ms: record.append_time_ms,
-            key: record.key.clone().unwrap_or_default(),
-            value: record.value.clone(),
-        };
-        let value = Bytes::from(prost::Message::encode_to_vec(&letter));
-        NewRecord { key: Bytes::from(format!("{}:{}", self.partition, record.offset)), value }
     }
 
     fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {

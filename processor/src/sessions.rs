@@ -17,6 +17,8 @@
 
 mod chunk;
 mod directory;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod pairing;
 mod row;
 #[cfg(test)]

@@ -61,6 +61,9 @@ pub enum Malformed {
     /// The envelope is newer than this program.
     #[error("event envelope version {0} is newer than {VERSION}")]
     Version(u32),
+    /// The record has no value, or an empty one: on a log whose records are never taken back, both say nothing.
+    #[error("the record has no value")]
+    NoValue,
     /// The record has no key.
     #[error("the record has no key")]
     NoKey,
@@ -121,21 +124,34 @@ pub fn encode(event: &Event) -> Bytes {
     event.encode_to_vec().into()
 }
 
-/// The event in a record, checked against every rule of this page.
+/// The event in a record, checked against every rule of this page. The key is judged last: where that is the reason,
+/// nothing else is wrong with the record.
 ///
 /// # Errors
 /// [`Malformed`]: the reason for the dead letter.
 pub fn decode(key: Option<&[u8]>, value: &[u8]) -> Result<Event, Malformed> {
-    let key = key.ok_or(Malformed::NoKey)?;
+    let event = decode_value(value)?;
+    match key {
+        None => Err(Malformed::NoKey),
+        Some(key) if key != event.user_id.as_bytes() => Err(Malformed::KeyMismatch),
+        Some(_) => Ok(event),
+    }
+}
+
+/// The event in a record's value, whatever its key says: the envelope names its user itself.
+///
+/// # Errors
+/// [`Malformed`], but never for the key.
+pub fn decode_value(value: &[u8]) -> Result<Event, Malformed> {
+    if value.is_empty() {
+        return Err(Malformed::NoValue);
+    }
     let event = Event::decode(value).map_err(|error| Malformed::Envelope(error.to_string()))?;
     if event.version > VERSION {
         return Err(Malformed::Version(event.version));
     }
     check_name(&event.event)?;
     check_user_id(&event.user_id)?;
-    if key != event.user_id.as_bytes() {
-        return Err(Malformed::KeyMismatch);
-    }
     check_timestamp(event.timestamp_ms)?;
     if event.client_event_id {
         check_event_id(&event.event_id)?;
@@ -192,7 +208,10 @@ mod tests {
         assert_eq!(broken(|e| e.event_id.clear()), Malformed::Empty { field: "event_id" });
         assert_eq!(broken(|e| e.version = 2), Malformed::Version(2));
         assert_eq!(decode(None, &encode(&event())), Err(Malformed::NoKey));
+        assert_eq!(decode(Some(b""), &encode(&event())), Err(Malformed::KeyMismatch));
         assert_eq!(decode(Some(b"u2"), &encode(&event())), Err(Malformed::KeyMismatch));
+        assert_eq!(decode(Some(b"u1"), b""), Err(Malformed::NoValue));
+        assert_eq!(decode_value(&encode(&event())), Ok(event()));
         assert!(matches!(decode(Some(b"u1"), &encode(&event())[..9]), Err(Malformed::Envelope(_))));
     }
 

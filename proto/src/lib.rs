@@ -12,6 +12,8 @@
 pub mod calendar;
 pub mod clock;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod partitioner;
 pub mod topics;
 pub mod view;

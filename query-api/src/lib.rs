@@ -14,6 +14,8 @@
 //! Nothing is cached: an answer is what the partitions say at that moment.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod merge;
 pub mod owners;
 mod params;

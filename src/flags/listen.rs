@@ -39,7 +39,7 @@ pub(crate) struct LogFlags {
     pub(crate) log_level: String,
 }
 
-/// What every role has.
+/// What every role that serves something has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonFlags {
     /// Where /healthz, /readyz and Prometheus' /metrics are served, without TLS. Port 0 picks a free one.

@@ -8,7 +8,7 @@ mod values;
 
 pub(crate) use compare::{DigestFlags, Side, VerifyFlags};
 pub(crate) use fold::FoldFlags;
-pub(crate) use kafka::{GroupProtocol, KafkaFlags};
+pub(crate) use kafka::{BrokerFlags, GroupProtocol, KafkaFlags};
 pub(crate) use listen::{CommonFlags, LogFlags, LogFormat, PublicFlags, TlsFlags};
 
 use clap::Args;
@@ -130,4 +130,19 @@ pub(crate) struct QueryFlags {
     pub(crate) kafka: KafkaFlags,
     #[command(flatten)]
     pub(crate) common: CommonFlags,
+}
+
+/// Puts dead letters back.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplayFlags {
+    /// Say what would be done, and do nothing.
+    #[arg(long, env = "TRACK_DRY_RUN")]
+    pub(crate) dry_run: bool,
+    /// Instead of Kafka: the data folder of a track that ran all in one process and is stopped now.
+    #[arg(long, env = "TRACK_STANDALONE_DATA_DIR", value_name = "FOLDER")]
+    pub(crate) standalone_data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) brokers: BrokerFlags,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
 }

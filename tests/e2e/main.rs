@@ -4,11 +4,13 @@
 //! - [`crashes`]: what was acknowledged outlives the process
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`states`]: two folds of one log have one state
+//! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
 //! - [`examples`]: what we ship to try it with works
 //!
-//! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop.
+//! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop, [`topic`] Kafka as
+//! other programs use it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,6 +23,7 @@
 
 mod case;
 mod crashes;
+mod dead_letters;
 mod examples;
 mod load;
 mod openapi;
@@ -29,6 +32,7 @@ mod services;
 mod site;
 mod states;
 mod table;
+mod topic;
 
 use site::Site;
 use std::path::Path;

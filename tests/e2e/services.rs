@@ -2,15 +2,9 @@
 
 use crate::TRACK;
 use crate::load::under_load;
-use crate::operators::{samples, sum};
 use crate::site::{SEEN_WITHIN, Site, position};
-use prost::Message as _;
-use rdkafka::ClientConfig;
+use crate::topic;
 use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::OwnedMessage;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +12,7 @@ use track_harness::broker::Broker;
 use track_harness::cluster::{Cluster, Plan, serving};
 use track_harness::http::Request;
 use track_harness::poll::eventually;
-use track_proto::v1::{DeadLetter, Event};
+use track_proto::v1::Event;
 use track_proto::{event, partitioner, topics};
 
 const PARTITIONS: u32 = 4;
@@ -40,14 +34,8 @@ fn play(user: &str) -> Value {
     json!({"event": "play", "user_id": user, "timestamp": "2025-01-01T12:00:00Z"})
 }
 
-/// A user that lives in this partition.
-fn user_in(partition: u32) -> String {
-    let mut users = (0..).map(|number| format!("user-{number}"));
-    users.find(|user| partitioner::partition_for(user.as_bytes(), PARTITIONS) == partition).unwrap()
-}
-
 /// Asks until there is an answer, which must be this; what is no answer must be a 503.
-fn exact_or_refused(site: &Site, path_and_query: &str, expected: &Value) {
+pub fn exact_or_refused(site: &Site, path_and_query: &str, expected: &Value) {
     eventually(MOVED_WITHIN, path_and_query, || {
         let answer = site.send(&Request::get(path_and_query));
         anyhow::ensure!(answer.status != 503, "{answer}");
@@ -250,115 +238,6 @@ fn a_replica_answers_when_the_others_are_gone() {
     cluster.terminate().unwrap();
 }
 
-fn client(broker: &Broker) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", broker.bootstrap());
-    config
-}
-
-/// Everything on a topic, as far as it goes now.
-fn records(broker: &Broker, topic: &str) -> Vec<OwnedMessage> {
-    let consumer: BaseConsumer = client(broker).set("group.id", "reader").create().unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
-    let mut partitions = TopicPartitionList::new();
-    let mut ends = 0;
-    for partition in metadata.topics()[0].partitions() {
-        partitions.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
-        let (start, end) = consumer.fetch_watermarks(topic, partition.id(), Duration::from_secs(10)).unwrap();
-        ends += usize::try_from(end - start).unwrap();
-    }
-    consumer.assign(&partitions).unwrap();
-    let mut records = Vec::new();
-    let deadline = Instant::now() + SEEN_WITHIN;
-    while records.len() < ends {
-        assert!(Instant::now() < deadline, "{} of {ends} records of {topic}", records.len());
-        if let Some(record) = consumer.poll(Duration::from_millis(100)) {
-            records.push(record.unwrap().detach());
-        }
-    }
-    records
-}
-
-/// Anything may write to the topic: what can't be folded is put aside with its reason, and what comes behind it counts.
-#[test]
-fn garbage_on_the_log_is_put_aside() {
-    let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::start().unwrap();
-    let cluster = plan(&broker, &dir).start().unwrap();
-    let site = site(&cluster);
-    let good = |user: &str| Event {
-        event: "play".into(),
-        user_id: user.into(),
-        timestamp_ms: 1_735_732_800_000,
-        ..Event::default()
-    };
-    let user = user_in(2);
-    let with = |change: fn(&mut Event)| {
-        let mut event = good(&user);
-        change(&mut event);
-        (Some(user.clone()), event.encode_to_vec())
-    };
-    let garbage: Vec<(Option<String>, Vec<u8>)> = vec![
-        (Some(user.clone()), b"not an envelope".to_vec()),
-        (Some(user.clone()), Vec::new()),
-        (Some(user.clone()), vec![0xff; 100_000]),
-        (None, good(&user).encode_to_vec()),
-        (Some("another".into()), good(&user).encode_to_vec()),
-        with(|event| event.version = 99),
-        with(|event| event.event.clear()),
-        with(|event| event.event = "date".into()),
-        with(|event| event.event = "x".repeat(129)),
-        with(|event| event.timestamp_ms = i64::MAX),
-        with(|event| event.timestamp_ms = i64::MIN),
-        with(|event| event.client_event_id = true),
-    ];
-    let producer: BaseProducer = client(&broker).create().unwrap();
-    for (key, value) in &garbage {
-        let record = BaseRecord::<str, [u8]>::to(topics::EVENTS).partition(2).payload(value);
-        let record = if let Some(key) = key { record.key(key) } else { record };
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    // And one that is as good as ours.
-    let event = good(&user).encode_to_vec();
-    producer
-        .send(BaseRecord::to(topics::EVENTS).partition(2).key(user.as_str()).payload(&event))
-        .map_err(|(error, _)| error)
-        .unwrap();
-    producer.flush(Duration::from_secs(10)).unwrap();
-
-    site.expect(&user, "play", 1);
-    let position = site.track(&play(&user));
-    let query = format!("/metrics?{DAY}&user_id={user}&min_position={position}");
-    exact_or_refused(&site, &query, &json!([{"date": "2025-01-01", "play": 2}]));
-
-    let letters = eventually(SEEN_WITHIN, "every bad record is put aside", || {
-        let letters = records(&broker, topics::DEAD_LETTER);
-        anyhow::ensure!(letters.len() >= garbage.len(), "{} of {}", letters.len(), garbage.len());
-        Ok(letters)
-    })
-    .unwrap();
-    let letters: Vec<_> = letters.iter().map(|letter| DeadLetter::decode(letter.payload().unwrap()).unwrap()).collect();
-    let offsets: BTreeSet<u64> = letters.iter().map(|letter| letter.offset).collect();
-    assert_eq!((letters.len(), offsets.len()), (garbage.len(), garbage.len()), "each once");
-    for letter in &letters {
-        assert_eq!(letter.partition, 2);
-        assert!(!letter.reason.is_empty() && letter.append_time_ms > 0, "{letter:?}");
-        let (key, value) = &garbage[letter.offset as usize];
-        assert_eq!((&letter.value[..], &letter.key[..]), (&value[..], key.clone().unwrap_or_default().as_bytes()));
-    }
-    let counted: f64 = cluster
-        .processors
-        .iter()
-        .map(|processor| {
-            let page = String::from_utf8(processor.ask_admin("/metrics").unwrap().body).unwrap();
-            sum(&samples(&page), "track_dead_letters_total", &[])
-        })
-        .sum();
-    assert_eq!(counted, garbage.len() as f64);
-    site.check_tally();
-    cluster.terminate().unwrap();
-}
-
 /// The envelope: what `POST /track` was given, as any consumer of the topic sees it. On a Kafka that asks for TLS and a
 /// password.
 #[test]
@@ -381,7 +260,7 @@ fn events_lie_on_the_log_as_described() {
         let (partition, offset) = position.split_once(':').unwrap();
         found.push((partition.parse::<i32>().unwrap(), offset.parse::<i64>().unwrap()));
     }
-    let records = records(&broker, topics::EVENTS);
+    let records = topic::records(&broker, topics::EVENTS);
     let events: Vec<Event> = found
         .iter()
         .map(|(partition, offset)| {

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 /// Every way to start it; `None` is all roles in one process.
 pub(crate) const ROLES: [Option<&str>; 4] = [None, Some("ingest"), Some("processor"), Some("query")];
 
-/// What ends by itself.
-pub(crate) const ERRANDS: [&[&str]; 2] = [&["processor", "digest"], &["verify"]];
+/// What does its work and ends.
+pub(crate) const ERRANDS: [&[&str]; 3] = [&["processor", "digest"], &["verify"], &["replay-dead-letters"]];
 
 /// Runs it to its end. Only for what ends by itself.
 pub(crate) fn run(args: &[&str], environment: &[(String, String)]) -> Output {

@@ -45,30 +45,10 @@ impl Folder {
 
     /// Whether the log has been made, with just this partition count.
     pub(super) fn check_meta(&self, partition_count: u32) -> Result<bool, LogError> {
-        let path = self.dir.join("log.meta");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(io_error("read", &path, e)),
-        };
-        let field = |name: &str| -> Result<u32, LogError> {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-                .ok_or_else(|| LogError::Corrupt(format!("{} does not say its {name}", path.display())))
-        };
-        match field("version")? {
-            VERSION => {}
-            version => {
-                return Err(LogError::Refused(format!(
-                    "the log in {} has format version {version}, and this program knows version {VERSION}: \
-                     start the version of track that wrote it, or give this one a folder of its own",
-                    self.dir.display()
-                )));
-            }
-        }
-        match field("partitions")? {
-            made if made == partition_count => Ok(true),
-            made => Err(LogError::Refused(format!(
+        match read_meta(&self.dir)? {
+            None => Ok(false),
+            Some(made) if made == partition_count => Ok(true),
+            Some(made) => Err(LogError::Refused(format!(
                 "the log in {} was made with {made} partitions and can't have {partition_count}: \
                  start with {made} partitions, or with a folder of its own",
                 self.dir.display()
@@ -91,6 +71,29 @@ impl Folder {
             sync_dir(&self.dir.canonicalize()?.join(".."))
         };
         write().map_err(|e| io_error("write", &path, e))
+    }
+}
+
+/// How many partitions the log in `dir` was made with; `None` where none has been made.
+pub(super) fn read_meta(dir: &Path) -> Result<Option<u32>, LogError> {
+    let path = dir.join("log.meta");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("read", &path, e)),
+    };
+    let field = |name: &str| -> Result<u32, LogError> {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+            .ok_or_else(|| LogError::Corrupt(format!("{} does not say its {name}", path.display())))
+    };
+    match field("version")? {
+        VERSION => field("partitions").map(Some),
+        version => Err(LogError::Refused(format!(
+            "the log in {} has format version {version}, and this program knows version {VERSION}: \
+             start the version of track that wrote it, or give this one a folder of its own",
+            dir.display()
+        ))),
     }
 }
 

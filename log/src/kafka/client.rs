@@ -72,6 +72,9 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // How soon a partition is fetched again whose queue was full: with 1000, the default, a fast reader starves.
     ("fetch.queue.backoff.ms", "20"),
     ("queued.max.messages.kbytes", "65536"),
+    // Also the limit to what a batch unpacks to: beyond it librdkafka tries for ever, and one record that compresses well
+    // would stop its partition.
+    ("receive.message.max.bytes", "2147483647"),
 ];
 
 /// A property on which exactness rests: the values it may have, and why no other.

@@ -12,8 +12,10 @@ use std::ffi::CString;
 use std::time::Instant;
 use track_proto::topics::{DEAD_LETTER, EVENTS, EVENTS_RETENTION_MS, OWNERS};
 
-/// A dead letter holds the record that could not be folded, its key and the reason.
+/// What a dead letter has besides the record's value: its key and the reason, at most.
 const DEAD_LETTER_ROOM_BYTES: u64 = 64 * 1024;
+/// A letter holds as much of a value, however little the topic of events takes after compression.
+const DEAD_LETTER_VALUE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Makes the topics that are missing and checks those that are there. Returns how many partitions `track.events` has.
 ///
@@ -46,7 +48,9 @@ pub fn ensure_topics(config: &Config) -> Result<u32, LogError> {
     }
 
     let record_bytes_max = settings.get("max.message.bytes").and_then(|value| value.parse::<u64>().ok());
-    let letter_bytes_max = (record_bytes_max.unwrap_or(1024 * 1024) + DEAD_LETTER_ROOM_BYTES).to_string();
+    let letter_bytes_max = record_bytes_max.unwrap_or(0).max(DEAD_LETTER_VALUE_BYTES_MAX) + DEAD_LETTER_ROOM_BYTES;
+    let letter_bytes_max = letter_bytes_max.to_string();
+    // As long as an event's: a letter can be put back while what it counts by is remembered, and no longer.
     let dead_letters = NewTopic::new(DEAD_LETTER, 1, TopicReplication::Fixed(config.replication))
         .set("cleanup.policy", "delete")
         .set("retention.ms", &retention)
