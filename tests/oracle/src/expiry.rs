@@ -4,7 +4,7 @@
 //! the scan before. For small inputs. Where a user has two plays, or two stops, at one instant, which of them is
 //! forgotten first is not for the oracle to say: keep them apart.
 
-use crate::{Counts, Edge, Event, Query, Rules, SessionSum, Sessions, scan};
+use crate::{Counts, Edge, Event, Query, Rules, Sessions, scan};
 use std::collections::BTreeMap;
 
 /// How long ids and edges are remembered after they arrived: 30 days.
