@@ -4,6 +4,7 @@
 //!
 //! - [`membership`]: which partitions are ours; opening, draining and closing each
 //! - [`partition`]: one partition's thread: read → fold → write → tell
+//! - [`recovery`]: what becomes of a store that can't be used
 //! - [`fold`]: pure: records and state in, changes out
 //! - [`timelines`]: the session timelines that a batch touches
 //! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
@@ -18,10 +19,12 @@ mod fold;
 mod membership;
 mod partition;
 mod query;
+mod recovery;
 mod rules;
 mod serve;
 mod sessions;
 mod state;
+mod stop;
 mod timelines;
 
 pub use error::{OpenError, ProcessorError};
@@ -159,7 +162,7 @@ impl Processor {
             return Err("not yet reading the log".into());
         }
         match self.shared.owned.read().values().find(|owned| !owned.is_serving()) {
-            Some(owned) => Err(owned.restoring_message()),
+            Some(owned) => Err(owned.restoring_reason()),
             None => Ok(()),
         }
     }
