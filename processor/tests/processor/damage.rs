@@ -194,8 +194,10 @@ async fn damage_is_refused_where_the_log_has_lost_its_beginning() {
 
     let current = store(dir.path()).join("CURRENT");
     fs::write(&current, "nonsense").unwrap();
-    let track = Track::start(dir.path());
-    let refusal = track.running.await.unwrap().unwrap_err();
+    let refusal = {
+        let track = Track::start(dir.path());
+        track.running.await.unwrap().unwrap_err()
+    };
     assert!(matches!(refusal, ProcessorError::DamagedAndTruncated { log_start: 1.., .. }), "{refusal}");
     assert!(refusal.to_string().contains("--accept-truncated-log"), "{refusal}");
     assert_eq!(fs::read_to_string(&current).unwrap(), "nonsense", "it is left where it was");
