@@ -1,8 +1,8 @@
 //! The command line: one role a process, or all of them.
 
-use crate::flags::{CommonFlags, IngestFlags, ProcessorFlags, QueryFlags, StandaloneFlags};
+use crate::flags::{DigestFlags, IngestFlags, LogFlags, ProcessorFlags, QueryFlags, StandaloneFlags, VerifyFlags};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 
 /// Counts events and sessions exactly, from a partitioned log.
@@ -30,11 +30,34 @@ enum RoleCommand {
     ///
     /// A member of a consumer group: Kafka shares the partitions out among all processors. Each answers for its own
     /// over gRPC, and tells where on the topic track.owners.
-    Processor(ProcessorFlags),
+    Processor(ProcessorCommand),
     /// Answer queries from the processors.
     ///
     /// GET /metrics and GET /sessions; finds processors through the topic track.owners.
     Query(QueryFlags),
+    /// Compare two folds of one log, and name the first row that differs.
+    ///
+    /// Brings each partition that both have to the same offset and compares digests: one line a partition. Ends with 0
+    /// where all are equal, with 1 where one differs, and with 2 where one could not be compared.
+    Verify(VerifyFlags),
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct ProcessorCommand {
+    #[command(subcommand)]
+    errand: Option<ProcessorErrand>,
+    #[command(flatten)]
+    flags: ProcessorFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum ProcessorErrand {
+    /// Print what the state of a processor that is not running is: one line a partition.
+    ///
+    /// Two folds of one log that are at the same offset have the same digest. A running processor is asked with
+    /// GET /digest on its admin listener.
+    Digest(DigestFlags),
 }
 
 /// What this process is.
@@ -48,6 +71,10 @@ pub(crate) enum Role {
     Processor(ProcessorFlags),
     /// Answers.
     Query(QueryFlags),
+    /// Prints digests.
+    Digest(DigestFlags),
+    /// Compares states.
+    Verify(VerifyFlags),
 }
 
 impl Role {
@@ -58,16 +85,20 @@ impl Role {
             Self::Ingest(_) => "ingest",
             Self::Processor(_) => "processor",
             Self::Query(_) => "query",
+            Self::Digest(_) => "processor digest",
+            Self::Verify(_) => "verify",
         }
     }
 
-    /// The flags that every role has.
-    pub(crate) fn common(&self) -> &CommonFlags {
+    /// How it logs.
+    pub(crate) fn log(&self) -> &LogFlags {
         match self {
-            Self::Standalone(flags) => &flags.common,
-            Self::Ingest(flags) => &flags.common,
-            Self::Processor(flags) => &flags.common,
-            Self::Query(flags) => &flags.common,
+            Self::Standalone(flags) => &flags.common.log,
+            Self::Ingest(flags) => &flags.common.log,
+            Self::Processor(flags) => &flags.common.log,
+            Self::Query(flags) => &flags.common.log,
+            Self::Digest(flags) => &flags.log,
+            Self::Verify(flags) => &flags.log,
         }
     }
 }
@@ -91,8 +122,12 @@ fn parse_from(args: &[OsString]) -> Result<Role, clap::Error> {
     let role = match cli.role {
         None => Role::Standalone(cli.standalone),
         Some(RoleCommand::Ingest(flags)) => Role::Ingest(flags),
-        Some(RoleCommand::Processor(flags)) => Role::Processor(flags),
+        Some(RoleCommand::Processor(ProcessorCommand { errand: None, flags })) => Role::Processor(flags),
+        Some(RoleCommand::Processor(ProcessorCommand { errand: Some(ProcessorErrand::Digest(flags)), .. })) => {
+            Role::Digest(flags)
+        }
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
+        Some(RoleCommand::Verify(flags)) => Role::Verify(flags),
     };
     if let Role::Processor(flags) = &role {
         flags.check().map_err(|message| Cli::command().error(ErrorKind::MissingRequiredArgument, message))?;
@@ -123,7 +158,7 @@ fn environment_twin(flag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::GroupProtocol;
+    use crate::flags::{GroupProtocol, Side};
     use std::time::Duration;
 
     fn parsed(line: &str) -> Result<Role, clap::Error> {
@@ -143,8 +178,10 @@ mod tests {
     #[test]
     fn every_flag_has_a_help_text_and_its_twin_in_the_environment() {
         let command = Cli::command();
-        for command in std::iter::once(&command).chain(command.get_subcommands()) {
-            for flag in command.get_arguments() {
+        let roles = || command.get_subcommands();
+        for command in std::iter::once(&command).chain(roles()).chain(roles().flat_map(clap::Command::get_subcommands))
+        {
+            for flag in command.get_arguments().filter(|argument| !argument.is_positional()) {
                 let name = flag.get_long().unwrap_or_else(|| panic!("{} has no long name", flag.get_id()));
                 if ["help", "version"].contains(&name) {
                     continue;
@@ -196,6 +233,24 @@ mod tests {
     }
 
     #[test]
+    fn states_are_looked_at_in_folders_and_in_processors() {
+        let Role::Digest(flags) = parsed("processor digest --data-dir x --partition 3").unwrap() else {
+            panic!("not a digest")
+        };
+        assert_eq!((flags.data_dir.to_str(), flags.partition), (Some("x"), Some(3)));
+        let Role::Digest(flags) = parsed("processor digest").unwrap() else { panic!("not a digest") };
+        assert_eq!((flags.data_dir.to_str(), flags.partition), (Some("./track-data"), None));
+        assert!(refused("processor --replica b digest").contains("digest"));
+
+        let Role::Verify(flags) = parsed("verify ./a https://p1:8082/ --tls-ca ca.pem").unwrap() else {
+            panic!("not verify")
+        };
+        assert_eq!(flags.a, Side::Folder("./a".into()));
+        assert_eq!(flags.b, Side::Url("https://p1:8082".into()));
+        assert_eq!((flags.tls_ca.unwrap().to_str(), flags.partition), (Some("ca.pem"), None));
+    }
+
+    #[test]
     fn a_processor_says_where_it_is_reached() {
         let url = |line: &str| match parsed(line).unwrap() {
             Role::Processor(flags) => flags.advertised_url("127.0.0.1:4711".parse().unwrap()),
@@ -240,6 +295,11 @@ mod tests {
             ("processor --advertise-url p1:8082", "--advertise-url", "http://"),
             ("processor --advertise-url http://p1:8082/x", "--advertise-url", "http://"),
             ("processor --instance-id=", "--instance-id", "must not be empty"),
+            ("processor digest --partition x", "--partition", "invalid digit"),
+            ("processor digest --grpc-listen 127.0.0.1:1", "--grpc-listen", "--help"),
+            ("verify ./a", "<B>", "required"),
+            ("verify ./a http://p1:8082/digest", "<B>", "http://processor-1:8082"),
+            ("verify ./a http://p1:8082 --tls-ca", "--tls-ca", "required"),
             ("query --query-timeout 0s", "--query-timeout", "at least"),
             ("load", "load", "--help"),
         ] {

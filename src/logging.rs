@@ -1,11 +1,11 @@
 //! The log, on stderr: lines for people on a terminal, one JSON object a line otherwise.
 
-use crate::flags::{CommonFlags, LogFormat};
+use crate::flags::{LogFlags, LogFormat};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Installs the log. A panic anywhere becomes a line in it.
-pub(crate) fn init(flags: &CommonFlags) {
+pub(crate) fn init(flags: &LogFlags) {
     // A level is what track says; the libraries under it stay quiet below warnings unless a filter names them.
     let filter = match flags.log_level.as_str() {
         level @ ("error" | "warn" | "off" | "trace" | "debug" | "info") => {

@@ -5,6 +5,8 @@
 //! - [`cli`] and [`flags`]: from the command line and the environment to settings
 //! - [`logging`], [`limits`], [`process`]: what every role has: a log, files to open, signals to obey, an admin listener
 //! - [`standalone`] and [`roles`]: the rooms, wired together on the embedded log or on Kafka
+//! - [`connect`]: the way to processors elsewhere
+//! - [`digest`] and [`verify`]: what a state is, and whether two are the same; they end by themselves
 //! - [`server`]: sockets, TLS, connections, draining; knows nothing of track
 //! - [`api`]: what surrounds the rooms' routes: CORS, request metrics, 404 and 405, the API's description
 //! - [`admin`]: `/healthz`, `/readyz`, `/metrics`
@@ -14,6 +16,8 @@ mod admin;
 mod api;
 mod cli;
 mod clock;
+mod connect;
+mod digest;
 mod flags;
 mod limits;
 mod logging;
@@ -21,6 +25,7 @@ mod process;
 mod roles;
 mod server;
 mod standalone;
+mod verify;
 
 use cli::Role;
 use process::Process;
@@ -34,7 +39,7 @@ fn main() -> ExitCode {
     // Only what the tests build has points to fail at; which of them do, the environment says.
     let _fail_points = fail::has_failpoints().then(fail::FailScenario::setup);
     let role = cli::parse();
-    logging::init(role.common());
+    logging::init(role.log());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -43,23 +48,27 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
-        let process = Process::start(&role)?;
+        let name = role.name();
         match role {
-            Role::Standalone(flags) => standalone::run(flags, process).await,
-            Role::Ingest(flags) => roles::ingest::run(flags, process).await,
-            Role::Processor(flags) => roles::processor::run(flags, process).await,
-            Role::Query(flags) => roles::query::run(flags, process).await,
+            Role::Standalone(flags) => stopped(standalone::run(flags, Process::start(name)?).await),
+            Role::Ingest(flags) => stopped(roles::ingest::run(flags, Process::start(name)?).await),
+            Role::Processor(flags) => stopped(roles::processor::run(flags, Process::start(name)?).await),
+            Role::Query(flags) => stopped(roles::query::run(flags, Process::start(name)?).await),
+            Role::Digest(flags) => digest::run(&flags),
+            Role::Verify(flags) => Ok(verify::run(&flags).await),
         }
     });
     runtime.shutdown_timeout(EXIT_WITHIN);
-    match outcome {
-        Ok(()) => {
-            tracing::info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// A service that ended as it was told to.
+fn stopped(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    outcome.map(|()| {
+        tracing::info!("stopped");
+        ExitCode::SUCCESS
+    })
 }

@@ -1,7 +1,6 @@
 //! What every role has besides its work: the signals it obeys, its listeners, its clock.
 
 use crate::admin::{self, Readiness};
-use crate::cli::Role;
 use crate::flags::{CommonFlags, PublicFlags, TlsFlags};
 use crate::server::{ServerError, Socket, tls};
 use crate::{clock, limits};
@@ -29,14 +28,14 @@ impl Process {
     ///
     /// # Errors
     /// Where the system refuses.
-    pub(crate) fn start(role: &Role) -> anyhow::Result<Self> {
+    pub(crate) fn start(role: &'static str) -> anyhow::Result<Self> {
         limits::raise_open_files();
         // The first in a process wins; both would be the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let metrics = admin::record_metrics(role.name())?;
+        let metrics = admin::record_metrics(role)?;
         let stop = CancellationToken::new();
         obey_signals(stop.clone()).context("signals")?;
-        tracing::info!(role = role.name(), version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
+        tracing::info!(role, version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         Ok(Self { stop, readiness: Readiness::default(), clock: clock::system(), metrics })
     }
 

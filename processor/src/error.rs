@@ -28,6 +28,91 @@ pub enum OpenError {
     Retention,
 }
 
+/// Why the state of a partition can't be looked at. What it says may be shown to whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// Another process has it, or none.
+    #[error("partition {partition} is not here")]
+    NotHere {
+        /// Which partition.
+        partition: Partition,
+    },
+    /// It is going away just now.
+    #[error("partition {partition} is moving")]
+    Moving {
+        /// Which partition.
+        partition: Partition,
+    },
+    /// It has folded records from the wanted offset on: ask for one further ahead.
+    #[error("partition {partition} is past offset {at_offset}: it is at {next_offset}")]
+    Passed {
+        /// Which partition.
+        partition: Partition,
+        /// Where it was wanted.
+        at_offset: Offset,
+        /// Where it is.
+        next_offset: Offset,
+    },
+    /// It did not come to the wanted offset in time.
+    #[error("partition {partition} has not come to offset {at_offset} yet: it is at {next_offset}")]
+    NotReached {
+        /// Which partition.
+        partition: Partition,
+        /// Where it was wanted.
+        at_offset: Offset,
+        /// Where it is.
+        next_offset: Offset,
+    },
+    /// The store is damaged; the log of this process says how.
+    #[error("the state of partition {partition} can't be read")]
+    Unreadable {
+        /// Which partition.
+        partition: Partition,
+    },
+}
+
+/// Why a stored state can't be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// A running processor has the folder.
+    #[error(
+        "the data folder {folder} is in use by a running process: stop that one first, or ask it: \
+         GET /digest on its admin listener, and track verify with the url of its gRPC listener",
+        folder = .0.display()
+    )]
+    InUse(PathBuf),
+    /// The folder can't be read or locked.
+    #[error("the folder {folder}: {reason}", folder = .folder.display())]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The folder is not a processor's, or nothing was ever folded in it.
+    #[error(
+        "no state in the folder {folder}: name the --data-dir of a processor or of a track with all roles",
+        folder = .0.display()
+    )]
+    Empty(PathBuf),
+    /// Another processor has this partition.
+    #[error("no state of partition {partition} in the folder {folder}", folder = .folder.display())]
+    NoState {
+        /// Which folder.
+        folder: PathBuf,
+        /// Which partition.
+        partition: Partition,
+    },
+    /// The store was made by another version of track, or it is damaged.
+    #[error("partition {partition}: {reason}")]
+    Store {
+        /// Which partition.
+        partition: Partition,
+        /// What RocksDB or the registry said.
+        reason: String,
+    },
+}
+
 /// Why a processor gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessorError {

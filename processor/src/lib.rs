@@ -12,12 +12,26 @@
 //! - [`query`]: from a question to rows, at one moment of the state
 //! - [`serve`]: the gRPC service over all of it
 //!
+//! Besides, the whole state can be looked at, to be compared with another fold of the same log:
+//!
+//! - [`digest`]: what it is, in 32 bytes, and every row of it
+//! - [`pins`]: the fold stops at an exact offset for whoever wants to see it there
+//! - [`moment`]: a snapshot of a partition that goes on being folded
+//! - [`inspect`]: digests and rows of partitions that are ours
+//! - [`stored`]: digests and rows in the folder of a processor that is not running
+//! - [`describe`]: a row's key, for people
+//!
 //! **The fold has no clock.** Expiry goes by the log's append times; the wall clock is used for lag metrics alone.
 
+mod describe;
+mod digest;
 mod error;
 mod fold;
+mod inspect;
 mod membership;
+mod moment;
 mod partition;
+mod pins;
 mod query;
 mod recovery;
 mod rules;
@@ -25,11 +39,15 @@ mod serve;
 mod sessions;
 mod state;
 mod stop;
+mod stored;
 mod timelines;
 
-pub use error::{OpenError, ProcessorError};
+pub use describe::describe_row;
+pub use digest::StateDigest;
+pub use error::{InspectError, OpenError, ProcessorError, StoredError};
 pub use rules::{PairsError, SessionPair};
 pub use serve::PartitionsService;
+pub use stored::StoredStates;
 
 use crate::error::Failures;
 use crate::partition::Owned;

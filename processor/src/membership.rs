@@ -144,8 +144,14 @@ impl Shared {
     }
 }
 
-fn partition_folder(data_dir: &Path, partition: Partition) -> PathBuf {
+/// Where a partition's store is.
+pub(crate) fn partition_folder(data_dir: &Path, partition: Partition) -> PathBuf {
     data_dir.join(format!("partition-{partition:04}"))
+}
+
+/// The partition whose folder has this name.
+pub(crate) fn partition_of_folder(name: &str) -> Option<Partition> {
+    name.strip_prefix("partition-")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
+use crate::pins::Pins;
 use crate::recovery::{Home, Mended, Pace};
 use crate::rules::SessionRules;
 use crate::sessions;
@@ -108,6 +109,7 @@ pub(crate) struct Owned {
     trouble: Mutex<Option<StoreError>>,
     /// Why the store is being mended, until the partition is served again; for an operator to read.
     condition: Mutex<Option<String>>,
+    pins: Pins,
     stop: Stop,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -129,6 +131,7 @@ impl Owned {
             restored_at: AtomicU64::new(Offset::MAX),
             trouble: Mutex::new(None),
             condition: Mutex::new(None),
+            pins: Pins::default(),
             stop: Stop::default(),
             thread: Mutex::new(None),
         }
@@ -144,6 +147,7 @@ impl Owned {
                     owned.stop_serving();
                     owned.failures.report(failure);
                 }
+                owned.pins.end();
             })
             .map_err(|error| ProcessorError::Store { partition: self.partition, reason: error.to_string() })?;
         *self.thread.lock() = Some(thread);
@@ -223,7 +227,8 @@ impl Owned {
             }
             let mut rest = records.as_slice();
             while !rest.is_empty() && !self.stop.is_set() {
-                let (consumed, more) = rest.split_at(self.fold_batch(rest)?);
+                let batch = &rest[..self.pins.serve(self.next_offset(), rest)];
+                let (consumed, more) = rest.split_at(self.fold_batch(batch)?);
                 flush.has_written();
                 self.tell_reach(reader.log_end(), consumed.last());
                 rest = more;
@@ -231,6 +236,7 @@ impl Owned {
             if records.is_empty() {
                 // Where nothing is written, nothing says that a compaction has failed.
                 self.with_store(Store::check_background)?;
+                self.pins.serve(self.next_offset(), &[]);
                 self.tell_reach(reader.log_end(), None);
             }
             if flush.is_due() {
@@ -345,10 +351,14 @@ impl Owned {
 
     /// Asks the store something; `None` where the partition is not served, or no longer since the store has failed.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
+        self.look(|store| if self.is_serving() { question(store).map(Some) } else { Ok(None) }).flatten()
+    }
+
+    /// Looks at the store, served or not; `None` where it is closed or has failed. What it fails with is mended.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
         let store = self.store.read();
-        let store = store.as_ref().filter(|_| self.is_serving())?;
-        match question(store) {
-            Ok(answer) => Some(answer),
+        match look(store.as_ref()?) {
+            Ok(seen) => Some(seen),
             Err(error) => {
                 tracing::error!(partition = self.partition, %error, "a question could not be answered");
                 self.reach.send_modify(|reach| {
@@ -368,6 +378,29 @@ impl Owned {
             .wait_for(|reach| is_reached(reach) || reach.stage != Stage::Serving)
             .await
             .is_ok_and(|reach| is_reached(&reach))
+    }
+
+    pub(crate) fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    pub(crate) fn spans(&self) -> Spans {
+        self.spans
+    }
+
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Waits until the partition is no longer ours.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as this.
+        let _ = self.reach.subscribe().wait_for(|reach| reach.stage == Stage::Closed).await;
+    }
+
+    /// Whether the partition is no longer ours: what still reads its state should come to an end.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.reach.borrow().stage == Stage::Closed
     }
 
     pub(crate) fn is_serving(&self) -> bool {

@@ -1,15 +1,22 @@
 //! The gRPC service `track.v1.Partitions`, and the one place that decides what a caller may see of an error.
 
 use crate::Shared;
+use crate::error::InspectError;
+use crate::inspect;
 use crate::partition::{Owned, as_of};
 use crate::query;
 use crate::state::progress::Progress;
 use crate::state::store::{StoreError, View};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use track_proto::v1::partitions_server::Partitions;
-use track_proto::v1::{CountsAnswer, QueryRequest, SessionsAnswer, StatusAnswer, StatusRequest};
+use track_proto::v1::{
+    CountsAnswer, DigestAnswer, DigestRequest, QueryRequest, RowHashes, RowsRequest, SessionsAnswer, StatusAnswer,
+    StatusRequest,
+};
 use track_proto::view::Question;
 
 /// The longest that a call waits for `min_offset`; callers give up sooner by their own deadline.
@@ -94,4 +101,32 @@ impl Partitions for PartitionsService {
             partitions: self.shared.status(),
         }))
     }
+
+    async fn digest(&self, request: Request<DigestRequest>) -> Result<Response<DigestAnswer>, Status> {
+        let DigestRequest { partition, at_offset } = request.into_inner();
+        let (as_of, state) = inspect::digest(&self.shared, partition, at_offset).await.map_err(refusal)?;
+        let digest = state.digest.to_vec().into();
+        Ok(Response::new(DigestAnswer { as_of: Some(as_of), rows: state.rows, digest }))
+    }
+
+    type RowsStream = BoxStream<'static, Result<RowHashes, Status>>;
+
+    async fn rows(&self, request: Request<RowsRequest>) -> Result<Response<Self::RowsStream>, Status> {
+        let RowsRequest { partition, at_offset } = request.into_inner();
+        let mut rows = inspect::rows(&self.shared, partition, at_offset).await.map_err(refusal)?;
+        let stream = futures::stream::poll_fn(move |context| rows.poll_recv(context));
+        Ok(Response::new(stream.map(|rows| rows.map_err(refusal)).boxed()))
+    }
+}
+
+/// What a caller sees of a state that can't be looked at.
+fn refusal(error: InspectError) -> Status {
+    let code = match error {
+        InspectError::NotHere { .. } => Code::NotFound,
+        InspectError::Moving { .. } => Code::Unavailable,
+        InspectError::Passed { .. } => Code::OutOfRange,
+        InspectError::NotReached { .. } => Code::DeadlineExceeded,
+        InspectError::Unreadable { .. } => Code::Internal,
+    };
+    Status::new(code, error.to_string())
 }

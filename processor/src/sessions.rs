@@ -122,6 +122,19 @@ impl RowId {
             }
         }
     }
+
+    /// The row behind [`RowId::write_key`].
+    pub(crate) fn read_key(key: &[u8]) -> Option<Self> {
+        match key {
+            [0] => Some(Self::Tail),
+            [1] => Some(Self::Directory),
+            [2, first_ms @ ..] => {
+                let first_ms = u64::from_be_bytes(first_ms.try_into().ok()?);
+                Some(Self::Chunk((first_ms ^ (1 << 63)).cast_signed()))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where the rows of one timeline are kept.

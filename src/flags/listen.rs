@@ -28,6 +28,17 @@ pub(crate) struct TlsFlags {
     pub(crate) tls_key: Option<PathBuf>,
 }
 
+/// The log, of whatever runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogFlags {
+    /// How the log is written to stderr. auto is human on a terminal and json otherwise.
+    #[arg(long, env = "TRACK_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "auto")]
+    pub(crate) log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace or off, or directives such as info,track_log=debug.
+    #[arg(long, env = "TRACK_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = values::log_level)]
+    pub(crate) log_level: String,
+}
+
 /// What every role has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonFlags {
@@ -36,12 +47,8 @@ pub(crate) struct CommonFlags {
     pub(crate) admin_listen: SocketAddr,
     #[command(flatten)]
     pub(crate) tls: TlsFlags,
-    /// How the log is written to stderr. auto is human on a terminal and json otherwise.
-    #[arg(long, env = "TRACK_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "auto")]
-    pub(crate) log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace or off, or directives such as info,track_log=debug.
-    #[arg(long, env = "TRACK_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = values::log_level)]
-    pub(crate) log_level: String,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
     /// After SIGTERM: how long requests under way may take before their connections are closed.
     #[arg(long, env = "TRACK_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     pub(crate) drain_timeout: Duration,

@@ -1,13 +1,15 @@
 //! The flags of each role, in groups that roles share. What a value may look like stands in [`values`].
 
+mod compare;
 mod fold;
 mod kafka;
 mod listen;
 mod values;
 
+pub(crate) use compare::{DigestFlags, Side, VerifyFlags};
 pub(crate) use fold::FoldFlags;
 pub(crate) use kafka::{GroupProtocol, KafkaFlags};
-pub(crate) use listen::{CommonFlags, LogFormat, PublicFlags, TlsFlags};
+pub(crate) use listen::{CommonFlags, LogFlags, LogFormat, PublicFlags, TlsFlags};
 
 use clap::Args;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! What a value may look like. Each error says what is allowed; clap says which flag and what was given.
 
+use super::Side;
 use bytesize::ByteSize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -132,6 +133,13 @@ pub(super) fn url(text: &str) -> Result<String, String> {
     }
 }
 
+pub(super) fn side(text: &str) -> Result<Side, String> {
+    if text.is_empty() {
+        return Err("expected a folder, or a url such as http://processor-1:8082".to_owned());
+    }
+    if text.contains("://") { url(text).map(Side::Url) } else { Ok(Side::Folder(text.into())) }
+}
+
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.is_empty() {
         Err("must not be empty".to_owned())
@@ -181,6 +189,15 @@ mod tests {
         assert_eq!(origin("http://localhost:3000").unwrap(), "http://localhost:3000");
         for wrong in ["", "null", "http://a/", "HTTP://a", "a.org"] {
             assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_in_a_folder_or_behind_a_url() {
+        assert_eq!(side("http://p1:8082/").unwrap(), Side::Url("http://p1:8082".into()));
+        assert_eq!(side("./track-data").unwrap(), Side::Folder("./track-data".into()));
+        for wrong in ["", "ftp://p1", "http://p1:8082/digest"] {
+            assert!(side(wrong).is_err(), "{wrong}");
         }
     }
 

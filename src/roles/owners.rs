@@ -1,19 +1,16 @@
 //! The board `track.owners`: what processors say of themselves, and how the query service takes it.
 
-use crate::server::tls;
 use bytes::Bytes;
 use prost::Message as _;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use track_log::Bulletin;
 use track_proto::clock::Clock;
 use track_proto::v1::Owner;
-use track_query_api::owners::{self, Connect, Owners};
+use track_query_api::owners::Owners;
 
 /// How often a processor looks whether what it serves has changed.
 const LOOKED_EVERY: Duration = Duration::from_millis(100);
@@ -25,10 +22,6 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 const HISTORY_AFTER_MS: i64 = 60_000;
 /// History is read in one go; live messages of one processor are about a second apart.
 const LIVE_APART: Duration = Duration::from_millis(300);
-/// A host that is gone answers nothing at all: give up soon, and ask a replica.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// A connection to a host that is gone is noticed by asking.
-const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells what `owner` says once a second and whenever it serves something else, until `stop`; then says goodbye.
 pub(super) async fn tell(board: Arc<dyn Bulletin>, owner: impl Fn() -> Owner, stop: CancellationToken) {
@@ -100,35 +93,6 @@ fn heard_at(received_before: Option<Instant>, now: Instant, age_ms: i64) -> Inst
     }
 }
 
-/// Connects to processors as they are needed; to `https://` urls with the certificates in `ca`, or the system's.
-///
-/// # Errors
-/// Where `ca` holds none.
-pub(super) fn over_the_network(ca: Option<&Path>) -> anyhow::Result<Connect> {
-    let tls = match ca {
-        Some(path) => {
-            tls::certificates("--tls-ca", path)?;
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(std::fs::read(path)?))
-        }
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    // Called on the board's thread, which is none of the runtime's.
-    let runtime = tokio::runtime::Handle::current();
-    Ok(Arc::new(move |url| {
-        let mut endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| error.to_string())?
-            .connect_timeout(CONNECT_WITHIN)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_EVERY);
-        if url.starts_with("https:") {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-        }
-        let _inside = runtime.enter();
-        Ok(owners::channel(endpoint.connect_lazy()))
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,14 +153,5 @@ mod tests {
         assert!(heard_at(None, now, 3_600_000) <= now - Duration::from_secs(60));
         assert!(heard_at(Some(now), now, 3_600_000) < now, "the next line of the same history");
         assert_eq!(heard_at(Some(now - a_second), now, 3_600_000), now, "a clock that is behind");
-    }
-
-    #[tokio::test]
-    async fn an_https_processor_needs_certificates_that_can_be_read() {
-        let missing = over_the_network(Some(Path::new("no/such/file.pem"))).err().unwrap();
-        assert!(missing.to_string().contains("--tls-ca no/such/file.pem"), "{missing}");
-        let connect = over_the_network(None).unwrap();
-        assert!(connect("http://127.0.0.1:1").is_ok());
-        assert!(connect("not a url").is_err());
     }
 }

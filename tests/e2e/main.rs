@@ -2,6 +2,7 @@
 //!
 //! - [`table`]: the requests and answers that every track must give
 //! - [`crashes`]: what was acknowledged outlives the process
+//! - [`kills`]: whatever dies, stalls, fills up or rots, the answers are the oracle's
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
@@ -12,6 +13,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     unreachable_pub,
     missing_docs,
@@ -21,6 +23,7 @@
 mod case;
 mod crashes;
 mod examples;
+mod kills;
 mod load;
 mod openapi;
 mod operators;

@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 /// Every way to start it; `None` is all roles in one process.
 pub(crate) const ROLES: [Option<&str>; 4] = [None, Some("ingest"), Some("processor"), Some("query")];
 
+/// What ends by itself.
+pub(crate) const ERRANDS: [&[&str]; 2] = [&["processor", "digest"], &["verify"]];
+
 /// Runs it to its end. Only for what ends by itself.
 pub(crate) fn run(args: &[&str], environment: &[(String, String)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_track"));
@@ -20,7 +23,11 @@ pub(crate) fn run(args: &[&str], environment: &[(String, String)]) -> Output {
 
 /// What `--help` says of a role.
 pub(crate) fn help(role: Option<&str>) -> String {
-    let args: Vec<_> = role.into_iter().chain(["--help"]).collect();
+    help_of(role.as_slice())
+}
+
+fn help_of(command: &[&str]) -> String {
+    let args = [command, &["--help"]].concat();
     let output = run(&args, &[]);
     assert!(output.status.success(), "track {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -28,7 +35,12 @@ pub(crate) fn help(role: Option<&str>) -> String {
 
 /// The long flags of a role.
 pub(crate) fn flags(role: Option<&str>) -> BTreeSet<String> {
-    let help = help(role);
+    flags_of(role.as_slice())
+}
+
+/// The long flags of a command.
+pub(crate) fn flags_of(command: &[&str]) -> BTreeSet<String> {
+    let help = help_of(command);
     let words = tree::words(&help, "--", |character| character.is_ascii_lowercase() || character == '-');
     words.into_iter().filter(|word| word.len() > 2).map(str::to_owned).collect()
 }

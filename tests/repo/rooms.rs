@@ -70,6 +70,10 @@ fn features_of_a_dependency_stand_in_one_place() {
         let manifest = manifest(folder);
         for kind in ["dependencies", "build-dependencies", "dev-dependencies"] {
             for (dependency, entry) in manifest.get(kind).and_then(|table| table.as_table()).into_iter().flatten() {
+                // What the tests build can be told to fail at certain points; what users build has no such points.
+                if (name, kind, dependency.as_str()) == ("track", "dev-dependencies", "fail") {
+                    continue;
+                }
                 if entry.get("workspace").and_then(|value| value.as_bool()) != Some(true)
                     || entry.as_table().unwrap().len() > 1
                 {

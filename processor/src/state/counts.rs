@@ -8,7 +8,7 @@
 //!
 //! `day-counts` and `quarter-counts` are written together; the first exists so that a year is read by days.
 
-use super::key::{Key, day_bytes, user_prefix};
+use super::key::{Key, day_bytes, show_day, split_day, split_user, user_prefix};
 use super::quarters::Sums;
 
 /// A number of events.
@@ -64,19 +64,40 @@ pub(crate) fn total_key(day: i32, event: &str) -> Key {
     key
 }
 
+/// A user's row, for people.
+pub(crate) fn describe_user_key(key: &[u8]) -> Option<String> {
+    let (user_id, total) = split_user(key)?;
+    Some(format!("user {user_id:?}, {}", describe_total_key(total)?))
+}
+
+/// A row over all users, for people.
+pub(crate) fn describe_total_key(key: &[u8]) -> Option<String> {
+    let (day, event) = split_day(key)?;
+    Some(format!("day {}, event {:?}", show_day(day), std::str::from_utf8(event).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::key::{after_user, split_day};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn keys_give_back_what_they_are_made_of(user in "\\PC{1,20}", day: i32, event in "\\PC{1,20}") {
             let own = user_key(&user, day, &event);
-            prop_assert_eq!(after_user(&own).and_then(split_day), Some((day, event.as_bytes())));
+            let (of, rest) = split_user(&own).unwrap();
+            prop_assert_eq!((of, split_day(rest)), (user.as_str(), Some((day, event.as_bytes()))));
             let total = total_key(day, &event);
             prop_assert_eq!(split_day(&total), Some((day, event.as_bytes())));
         }
+    }
+
+    #[test]
+    fn keys_are_told_to_people() {
+        let key = user_key("ann \"the\" one", 20_089, "play");
+        assert_eq!(describe_user_key(&key).as_deref(), Some(r#"user "ann \"the\" one", day 2025-01-01, event "play""#));
+        assert_eq!(describe_total_key(&total_key(-1, "é")).as_deref(), Some(r#"day 1969-12-31, event "é""#));
+        assert_eq!(describe_user_key(b"ann"), None);
+        assert_eq!(describe_total_key(&[0; 3]), None);
     }
 }

@@ -29,6 +29,34 @@ pub(crate) struct Mismatch {
     remedy: &'static str,
 }
 
+/// What has to be known of a store to read it as it is, whatever it was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MadeWith {
+    pub(crate) retention_seconds: u32,
+}
+
+impl MadeWith {
+    /// Takes it from what a store says of itself, where it is of this format.
+    pub(crate) fn read(found: &[u8]) -> Result<Self, Mismatch> {
+        let found = String::from_utf8_lossy(found);
+        let value = |name: &str| found.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let mismatch = |found: Option<String>, wanted: String| Mismatch {
+            found: found.unwrap_or_else(|| "nothing".into()),
+            wanted,
+            remedy: remedy("format"),
+        };
+        let format = value("format");
+        if format != Some(&*FORMAT_VERSION.to_string()) {
+            return Err(mismatch(format.map(|format| format!("format {format}")), format!("format {FORMAT_VERSION}")));
+        }
+        let retention_seconds = value("retention-seconds").and_then(|seconds| seconds.parse().ok());
+        match retention_seconds {
+            Some(retention_seconds) => Ok(Self { retention_seconds }),
+            None => Err(mismatch(None, "retention-seconds".into())),
+        }
+    }
+}
+
 impl Identity {
     pub(crate) fn encode(&self) -> String {
         let mut lines = vec![
@@ -86,6 +114,17 @@ mod tests {
     #[test]
     fn a_store_knows_what_it_was_made_for() {
         assert_eq!(identity().check(identity().encode().as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn a_store_made_for_something_else_can_be_read_but_not_one_of_another_format() {
+        let made_with = MadeWith::read(identity().encode().as_bytes());
+        assert_eq!(made_with, Ok(MadeWith { retention_seconds: 86_400 }));
+        let wanted = format!("format {FORMAT_VERSION}");
+        let other = identity().encode().replace(&wanted, "format 99");
+        let refusal = MadeWith::read(other.as_bytes()).unwrap_err().to_string();
+        assert!(refusal.contains("format 99") && refusal.contains(&wanted), "{refusal}");
+        assert!(MadeWith::read(b"").unwrap_err().to_string().contains("nothing"));
     }
 
     #[test]

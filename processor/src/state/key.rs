@@ -1,5 +1,7 @@
 //! The parts that keys are made of: ordered days and NUL-terminated text.
 
+use track_proto::calendar::{DAY_MS, date_of_day};
+
 /// A key as it is built: short ones stay on the stack.
 pub(crate) type Key = smallvec::SmallVec<[u8; 64]>;
 
@@ -27,11 +29,24 @@ pub(crate) fn split_day(key: &[u8]) -> Option<(i32, &[u8])> {
     Some((day_of_bytes(*day), subject))
 }
 
-/// What follows the user in a key of a family that begins with the user.
-#[cfg(test)]
-pub(crate) fn after_user(key: &[u8]) -> Option<&[u8]> {
+/// The user and what follows, in a key of a family that begins with the user.
+pub(crate) fn split_user(key: &[u8]) -> Option<(&str, &[u8])> {
     let end = key.iter().position(|byte| *byte == 0)?;
-    key.get(end + 1..)
+    let (user_id, rest) = key.split_at(end);
+    Some((std::str::from_utf8(user_id).ok()?, rest.get(1..)?))
+}
+
+/// An instant in milliseconds since 1970 UTC, for people.
+pub(crate) fn show_instant(timestamp_ms: i64) -> String {
+    let (day, ms) = (timestamp_ms.div_euclid(DAY_MS), timestamp_ms.rem_euclid(DAY_MS));
+    let (seconds, ms) = (ms / 1000, ms % 1000);
+    let day = i32::try_from(day).map_or_else(|_| format!("{day} days after 1970-01-01"), show_day);
+    format!("{day}T{:02}:{:02}:{:02}.{ms:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A day as a date, for people.
+pub(crate) fn show_day(day: i32) -> String {
+    date_of_day(day).map_or_else(|| format!("{day} days after 1970-01-01"), |date| date.to_string())
 }
 
 #[cfg(test)]
@@ -51,7 +66,7 @@ mod tests {
             let mut key = user_prefix(&a);
             key.extend_from_slice(&rest);
             prop_assert_eq!(key.starts_with(&user_prefix(&b)), a == b);
-            prop_assert_eq!(after_user(&key), Some(rest.as_slice()));
+            prop_assert_eq!(split_user(&key), Some((a.as_str(), rest.as_slice())));
         }
     }
 }

@@ -4,13 +4,19 @@
 //! |---|---|---|
 //! | `marks` | user, NUL, event_id | stamp (4): when the first one arrived |
 
-use super::key::{Key, user_prefix};
+use super::key::{Key, split_user, user_prefix};
 
 /// The key of a mark.
 pub(crate) fn key(user_id: &str, event_id: &str) -> Key {
     let mut key = user_prefix(user_id);
     key.extend_from_slice(event_id.as_bytes());
     key
+}
+
+/// A mark, for people.
+pub(crate) fn describe_key(key: &[u8]) -> Option<String> {
+    let (user_id, event_id) = split_user(key)?;
+    Some(format!("user {user_id:?}, event_id {:?}", std::str::from_utf8(event_id).ok()?))
 }
 
 #[cfg(test)]
@@ -26,5 +32,11 @@ mod tests {
         ) {
             prop_assert_eq!(key(&a.0, &a.1) == key(&b.0, &b.1), a == b);
         }
+    }
+
+    #[test]
+    fn keys_are_told_to_people() {
+        assert_eq!(describe_key(&key("ann", "7")).as_deref(), Some(r#"user "ann", event_id "7""#));
+        assert_eq!(describe_key(b"ann\0\xff"), None);
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! The pair is its index among the configured session pairs, which [`super::identity`] pins.
 
-use super::key::{Key, day_bytes, user_prefix};
+use super::key::{Key, day_bytes, show_day, split_day, split_user, user_prefix};
 use super::quarters::Sums;
 
 /// A number of sessions and their total length. Negative only as a change; a stored one never is.
@@ -69,18 +69,40 @@ pub(crate) fn total_key(day: i32, pair: u8) -> Key {
     key
 }
 
+/// A user's row, for people.
+pub(crate) fn describe_user_key(key: &[u8]) -> Option<String> {
+    let (user_id, total) = split_user(key)?;
+    Some(format!("user {user_id:?}, {}", describe_total_key(total)?))
+}
+
+/// A row over all users, for people.
+pub(crate) fn describe_total_key(key: &[u8]) -> Option<String> {
+    match split_day(key)? {
+        (day, [pair]) => Some(format!("day {}, session pair {pair}", show_day(day))),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::key::{after_user, split_day};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn keys_give_back_what_they_are_made_of(user in "\\PC{1,20}", day: i32, pair: u8) {
             let (own, total, subject) = (user_key(&user, day, pair), total_key(day, pair), [pair]);
-            prop_assert_eq!(after_user(&own).and_then(split_day), Some((day, subject.as_slice())));
+            let (of, rest) = split_user(&own).unwrap();
+            prop_assert_eq!((of, split_day(rest)), (user.as_str(), Some((day, subject.as_slice()))));
             prop_assert_eq!(split_day(&total), Some((day, subject.as_slice())));
         }
+    }
+
+    #[test]
+    fn keys_are_told_to_people() {
+        let described = describe_user_key(&user_key("ann", 20_089, 1));
+        assert_eq!(described.as_deref(), Some(r#"user "ann", day 2025-01-01, session pair 1"#));
+        assert_eq!(describe_total_key(&total_key(0, 0)).as_deref(), Some("day 1970-01-01, session pair 0"));
+        assert_eq!(describe_total_key(&[0; 6]), None);
     }
 }

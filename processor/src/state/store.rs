@@ -3,7 +3,7 @@
 //! RocksDB's own write-ahead log is off: the event log is the write-ahead log. Memtables of all families are flushed
 //! together (`atomic_flush`), so that what a crash leaves is the state at some earlier offset, whole.
 
-use super::identity::{self, Identity};
+use super::identity::{self, Identity, MadeWith};
 use super::progress::{self, Progress};
 use super::ttl::{DurableTime, Spans, Stamp};
 use super::{Damaged, Family};
@@ -14,6 +14,7 @@ use rocksdb::{
     WriteOptions,
 };
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,6 +98,33 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store in `folder` to be read alone, whatever it was made for, and says how long its rows live. Changes
+    /// nothing in the folder.
+    pub(crate) fn open_read_only(folder: &Path, memory: &Memory) -> Result<(Self, Spans), StoreError> {
+        let mut options = table_options(memory);
+        options.set_max_open_files(512);
+        let open = |families: &[&str]| {
+            let families = families.iter().map(|name| ColumnFamilyDescriptor::new(*name, table_options(memory)));
+            let db = DB::open_cf_descriptors_read_only(&options, folder, families, false)
+                .map_err(|source| StoreError::Db { folder: folder.into(), source })?;
+            Ok::<_, StoreError>(Self {
+                db,
+                folder: folder.into(),
+                durable_time: DurableTime::default(),
+                write_options: WriteOptions::default(),
+                background_errors: AtomicU64::new(0),
+            })
+        };
+        // Another format may have other families.
+        let identity = open(&["default"])?;
+        let found = identity.db.get(identity::KEY).map_err(|source| identity.error(source))?.unwrap_or_default();
+        let made_with =
+            MadeWith::read(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?;
+        drop(identity);
+        let families: Vec<_> = std::iter::once("default").chain(Family::ALL.map(Family::name)).collect();
+        Ok((open(&families)?, Spans { retention: made_with.retention_seconds }))
+    }
+
     /// How far the state is; `None` where nothing has been folded yet.
     pub(crate) fn progress(&self) -> Result<Option<Progress>, StoreError> {
         let value = self.db.get_pinned(progress::KEY).map_err(|source| self.error(source))?;
@@ -178,6 +206,14 @@ impl Store {
             .sum()
     }
 
+    /// Compacts every family now, as RocksDB does by itself sooner or later.
+    #[cfg(test)]
+    pub(crate) fn compact(&self) {
+        for family in Family::ALL {
+            self.db.compact_range_cf(self.handle(family), None::<&[u8]>, None::<&[u8]>);
+        }
+    }
+
     fn handle(&self, family: Family) -> &ColumnFamily {
         self.db.cf_handle(family.name()).expect("every family is opened with the store")
     }
@@ -217,6 +253,27 @@ impl View<'_> {
             rows.next();
         }
         rows.status().map_err(|source| self.store.error(source))
+    }
+
+    /// Calls `row` with key and value of every row of a family, in order, until it breaks off. Leaves the block cache to
+    /// those who come back to what they read.
+    pub(crate) fn read_through<B>(
+        &self,
+        family: Family,
+        mut row: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<B>, StoreError>,
+    ) -> Result<ControlFlow<B>, StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let mut rows: DBRawIterator<'_> = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            if let ControlFlow::Break(reason) = row(key, value)? {
+                return Ok(ControlFlow::Break(reason));
+            }
+            rows.next();
+        }
+        rows.status().map_err(|source| self.store.error(source))?;
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Processors inside the test: a tonic server each, without a network, saying and noting down what a test wants.
 
+use futures::stream::BoxStream;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use track_proto::v1::partitions_server::{Partitions, PartitionsServer};
 use track_proto::v1::{
-    AsOf, CountRow, CountsAnswer, Owner, PartitionState, PartitionStatus, QueryRequest, SessionRow, SessionsAnswer,
-    StatusAnswer, StatusRequest,
+    AsOf, CountRow, CountsAnswer, DigestAnswer, DigestRequest, Owner, PartitionState, PartitionStatus, QueryRequest,
+    RowHashes, RowsRequest, SessionRow, SessionsAnswer, StatusAnswer, StatusRequest,
 };
 use track_query_api::owners::{Connect, Owners, channel};
 use track_query_api::{Config, QueryApi};
@@ -107,6 +108,16 @@ impl Partitions for Processor {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusAnswer>, Status> {
+        Err(Status::unimplemented("no query asks this"))
+    }
+
+    async fn digest(&self, _: Request<DigestRequest>) -> Result<Response<DigestAnswer>, Status> {
+        Err(Status::unimplemented("no query asks this"))
+    }
+
+    type RowsStream = BoxStream<'static, Result<RowHashes, Status>>;
+
+    async fn rows(&self, _: Request<RowsRequest>) -> Result<Response<Self::RowsStream>, Status> {
         Err(Status::unimplemented("no query asks this"))
     }
 }

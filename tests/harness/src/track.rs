@@ -219,6 +219,14 @@ impl Track {
     /// # Errors
     /// Where the process has panicked before.
     pub fn kill9(mut self) -> Result<()> {
+        self.kill_in_place()
+    }
+
+    /// The same to a process that another is about to take the place of.
+    ///
+    /// # Errors
+    /// As [`Track::kill9`].
+    pub fn kill_in_place(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         self.check_log()
