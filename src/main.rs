@@ -38,6 +38,8 @@ use std::time::Duration;
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    // Only what the tests build has points to fail at; which of them do, the environment says.
+    let _fail_points = fail::has_failpoints().then(fail::FailScenario::setup);
     let role = cli::parse();
     logging::init(role.log());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

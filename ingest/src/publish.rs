@@ -2,6 +2,7 @@
 
 use crate::Shared;
 use crate::error::Refusal;
+use fail::fail_point;
 use std::time::Instant;
 use tokio::time::timeout;
 use track_log::{AppendError, NewRecord, Position};
@@ -15,6 +16,7 @@ pub(crate) async fn publish(ingest: &Shared, records: Vec<NewRecord>) -> Result<
     let started = Instant::now();
     match timeout(ingest.request_timeout, ingest.log.append(records)).await {
         Ok(Ok(positions)) => {
+            fail_point!("ingest-appended", |_| std::process::abort());
             ingest.meters.appended_within(started.elapsed());
             ingest.meters.accept(events);
             Ok(positions)

@@ -172,7 +172,7 @@ pub trait Subscribe: Send + Sync {
 /// Who takes part.
 pub trait Member: Send + Sync {
     /// These partitions are yours. For each, say at which offset to go on; quick, since the whole group waits.
-    /// A partition left out of the answer is not read: the member has reported why on its own.
+    /// A partition left out of the answer is not read for the member: it reads it on its own later, or has reported why not.
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)>;
 
     /// Here is what [`Member::assigned`] asked for.

@@ -127,7 +127,7 @@ pub enum ProcessorError {
     /// The group could not be joined.
     #[error("joining the other processors: {0}")]
     Join(LogError),
-    /// The store can't be used: it was made for something else, it is damaged, or the disk is full.
+    /// The store can't be used: it was made for something else.
     #[error("partition {partition}: {reason}")]
     Store {
         /// Which partition.
@@ -147,6 +147,23 @@ pub enum ProcessorError {
         partition: Partition,
         /// Where the store would go on.
         next_offset: Offset,
+        /// The oldest record of the log.
+        log_start: Offset,
+    },
+    /// The store is damaged, and the log no longer has all that it was folded from: an answer would be too low.
+    #[error(
+        "partition {partition}: the store in {folder} is damaged ({reason}), and the log begins at offset {log_start}: \
+         what came before it can't be folded again. The folder is left as it is. Put a sound copy in its place, \
+         or start once with --accept-truncated-log to have it set aside and what the log still has folded",
+        folder = .folder.display()
+    )]
+    DamagedAndTruncated {
+        /// Which partition.
+        partition: Partition,
+        /// Where the damaged store stands.
+        folder: PathBuf,
+        /// What RocksDB or the registry said.
+        reason: String,
         /// The oldest record of the log.
         log_start: Offset,
     },

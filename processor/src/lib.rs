@@ -4,6 +4,7 @@
 //!
 //! - [`membership`]: which partitions are ours; opening, draining and closing each
 //! - [`partition`]: one partition's thread: read → fold → write → tell
+//! - [`recovery`]: what becomes of a store that can't be used
 //! - [`fold`]: pure: records and state in, changes out
 //! - [`letter`]: what becomes of a record that is no event
 //! - [`timelines`]: the session timelines that a batch touches
@@ -36,10 +37,12 @@ mod moment;
 mod partition;
 mod pins;
 mod query;
+mod recovery;
 mod rules;
 mod serve;
 mod sessions;
 mod state;
+mod stop;
 mod stored;
 mod timelines;
 
@@ -181,7 +184,7 @@ impl Processor {
             return Err("not yet reading the log".into());
         }
         match self.shared.owned.read().values().find(|owned| !owned.is_serving()) {
-            Some(owned) => Err(owned.restoring_message()),
+            Some(owned) => Err(owned.restoring_reason()),
             None => Ok(()),
         }
     }

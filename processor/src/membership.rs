@@ -2,10 +2,11 @@
 
 use crate::Shared;
 use crate::error::{OpenError, ProcessorError};
-use crate::partition::Owned;
+use crate::partition::{Owned, Task};
+use crate::recovery::{self, Home, Remedy};
 use crate::sessions;
 use crate::state::identity::Identity;
-use crate::state::store::Store;
+use crate::state::progress::Progress;
 use crate::state::ttl::ARRIVAL_SECONDS;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -32,8 +33,9 @@ impl Member for Shared {
             match self.open(partition) {
                 Ok((owned, start)) => {
                     tracing::info!(partition, offset = start, "partition assigned");
-                    self.owned.write().insert(partition, Arc::new(owned));
-                    starts.push((partition, start));
+                    self.owned.write().insert(partition, owned);
+                    // One whose store has to be mended first finds its own reader afterwards.
+                    starts.extend(start.map(|start| (partition, start)));
                 }
                 Err(failure) => self.failures.report(failure),
             }
@@ -44,7 +46,7 @@ impl Member for Shared {
     fn reader(&self, partition: Partition, reader: Box<dyn PartitionReader>) {
         let owned = self.owned.read().get(&partition).cloned();
         if let Some(owned) = owned
-            && let Err(failure) = Owned::start(&owned, reader)
+            && let Err(failure) = owned.start(Task::Fold(reader))
         {
             self.failures.report(failure);
         }
@@ -61,27 +63,36 @@ impl Member for Shared {
 }
 
 impl Shared {
-    /// Opens the store of a partition and finds where it goes on. The log is not asked: whether it has that offset is
-    /// for the reader to say, and brokers may be away just now.
-    fn open(&self, partition: Partition) -> Result<(Owned, Offset), ProcessorError> {
-        let store_error = |error| ProcessorError::store(partition, error);
-        let folder = partition_folder(&self.config.data_dir, partition);
-        let store = Store::open(&folder, &self.identity(partition), self.spans, &self.memory).map_err(store_error)?;
-        let progress = store.progress().map_err(store_error)?.unwrap_or_default();
-        let mut start = progress.next_offset;
-        if self.config.accept_truncated_log {
-            let bounds = self.log.bounds(partition).map_err(|source| ProcessorError::Log { partition, source })?;
-            if start < bounds.start {
-                tracing::warn!(
-                    partition,
-                    missing = bounds.start - start,
-                    "going on without events that the log has lost"
-                );
-                start = bounds.start;
+    /// Opens the store of a partition and finds where it goes on: nowhere yet where the store has to be mended first.
+    fn open(&self, partition: Partition) -> Result<(Arc<Owned>, Option<Offset>), ProcessorError> {
+        let home = self.home(partition);
+        match home.open() {
+            Ok((store, progress)) => {
+                let start = home
+                    .start(progress.next_offset)
+                    .map_err(|source| ProcessorError::Log { partition, source })?;
+                let progress = Progress { next_offset: start, ..progress };
+                Ok((Arc::new(Owned::new(home, Some(store), progress, self)), Some(start)))
+            }
+            Err(error) if recovery::remedy(&error) == Remedy::Refuse => Err(ProcessorError::store(partition, error)),
+            Err(error) => {
+                let owned = Arc::new(Owned::new(home, None, Progress::default(), self));
+                owned.start(Task::Mend(error))?;
+                Ok((owned, None))
             }
         }
-        let owned = Owned::new(partition, store, progress, start, self);
-        Ok((owned, start))
+    }
+
+    fn home(&self, partition: Partition) -> Home {
+        Home {
+            partition,
+            folder: partition_folder(&self.config.data_dir, partition),
+            identity: self.identity(partition),
+            spans: self.spans,
+            memory: self.memory.clone(),
+            log: Arc::clone(&self.log),
+            accept_truncated_log: self.config.accept_truncated_log,
+        }
     }
 
     pub(crate) fn session_rules(&self) -> sessions::Rules {

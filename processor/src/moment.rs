@@ -51,7 +51,7 @@ impl Moment {
     pub(crate) fn look<T>(self, work: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Result<T, InspectError> {
         let Self { owned, at, held } = self;
         let partition = owned.partition();
-        let looked = owned.ask(|store| {
+        let looked = owned.look(|store| {
             let view = store.view();
             drop(held);
             let next_offset = view.progress()?.next_offset;
@@ -60,13 +60,6 @@ impl Moment {
             }
             Ok(Ok(work(&view)?))
         });
-        match looked {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(error)) => {
-                tracing::error!(partition, %error, "the state could not be looked at");
-                Err(InspectError::Unreadable { partition })
-            }
-            None => Err(InspectError::Moving { partition }),
-        }
+        looked.unwrap_or(Err(InspectError::Moving { partition }))
     }
 }

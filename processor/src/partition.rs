@@ -1,19 +1,22 @@
-//! One partition that is ours, and its thread: read → fold → write → tell.
+//! One partition that is ours, and its thread: read → fold → write → tell; and back from the log where the store fails.
 
 use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
 use crate::letter;
 use crate::pins::Pins;
+use crate::recovery::{Home, Mended, Pace};
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
 use crate::state::store::{Store, StoreError};
 use crate::state::ttl::Spans;
+use crate::stop::Stop;
+use fail::fail_point;
 use metrics::{counter, gauge};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -38,8 +41,53 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 struct Reach {
     progress: Progress,
     log_end: Offset,
-    /// The partition is no longer ours: it goes no further here.
-    closed: bool,
+    stage: Stage,
+}
+
+/// Whether a partition answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not caught up yet, or the store is being mended.
+    Restoring,
+    Serving,
+    /// No longer ours: it goes no further here.
+    Closed,
+}
+
+/// What a partition's thread does next.
+pub(crate) enum Task {
+    /// Folds what this reads.
+    Fold(Box<dyn PartitionReader>),
+    /// Mends the store, which has failed with this.
+    Mend(StoreError),
+}
+
+/// Why folding has ended early.
+enum Halt {
+    /// The store can't be used as it is.
+    Store(StoreError),
+    /// Nothing can be done about it here.
+    Failed(ProcessorError),
+}
+
+impl Reach {
+    fn stop_serving(&mut self) {
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Restoring;
+        }
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ProcessorError> for Halt {
+    fn from(failure: ProcessorError) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 /// A partition that is ours.
@@ -51,47 +99,52 @@ pub(crate) struct Owned {
     clock: Clock,
     dead_letters: Arc<dyn Append>,
     failures: Failures,
-    /// Gone once the partition is closed; whoever reads it holds the lock meanwhile.
+    home: Home,
+    /// Gone while it is being mended and once the partition is closed; whoever reads it holds the lock meanwhile.
     store: RwLock<Option<Store>>,
     reach: watch::Sender<Reach>,
-    /// Where the log ended when the partition became ours: it is served from there on.
+    /// Where the log ended when reading began: the partition is served from there on.
     restored_at: AtomicU64,
-    serving: AtomicBool,
+    /// What a question ran into, for the thread to mend.
+    trouble: Mutex<Option<StoreError>>,
+    /// Why the store is being mended, until the partition is served again; for an operator to read.
+    condition: Mutex<Option<String>>,
     pins: Pins,
     stop: Stop,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Owned {
-    pub(crate) fn new(partition: Partition, store: Store, progress: Progress, start: Offset, shared: &Shared) -> Self {
-        let progress = Progress { next_offset: start, ..progress };
+    /// `store` is missing where it could not be opened: the first task is to mend it.
+    pub(crate) fn new(home: Home, store: Option<Store>, progress: Progress, shared: &Shared) -> Self {
         Self {
-            partition,
+            partition: home.partition,
             rules: shared.rules.clone(),
             session_rules: shared.session_rules(),
             spans: shared.spans,
             clock: Arc::clone(&shared.clock),
             dead_letters: Arc::clone(&shared.dead_letters),
             failures: shared.failures.clone(),
-            store: RwLock::new(Some(store)),
-            reach: watch::Sender::new(Reach { progress, log_end: start, closed: false }),
+            home,
+            store: RwLock::new(store),
+            reach: watch::Sender::new(Reach { progress, log_end: progress.next_offset, stage: Stage::Restoring }),
             restored_at: AtomicU64::new(Offset::MAX),
-            serving: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+            condition: Mutex::new(None),
             pins: Pins::default(),
             stop: Stop::default(),
             thread: Mutex::new(None),
         }
     }
 
-    /// Starts folding what `reader` reads.
-    pub(crate) fn start(self: &Arc<Self>, reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
-        self.restored_at.store(reader.log_end(), Ordering::Release);
+    /// Starts the partition's thread.
+    pub(crate) fn start(self: &Arc<Self>, first: Task) -> Result<(), ProcessorError> {
         let owned = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name(format!("partition-{}", self.partition))
             .spawn(move || {
-                if let Err(failure) = owned.fold_until_stopped(reader) {
-                    owned.serving.store(false, Ordering::Release);
+                if let Err(failure) = owned.work_until_stopped(first) {
+                    owned.stop_serving();
                     owned.failures.report(failure);
                 }
                 owned.pins.end();
@@ -105,14 +158,13 @@ impl Owned {
     pub(crate) fn close(&self) -> Result<(), ProcessorError> {
         self.stop.set();
         // Who waits for a position here is better off asking the next owner.
-        self.reach.send_modify(|reach| reach.closed = true);
+        self.reach.send_modify(|reach| reach.stage = Stage::Closed);
         if let Some(thread) = self.thread.lock().take() {
             // A panic has been printed by its own hook; the store is closed all the same.
             let _ = thread.join();
         }
-        self.serving.store(false, Ordering::Release);
         let flushed = match self.store.write().take() {
-            Some(store) => store.flush().map_err(|error| self.store_error(error)),
+            Some(store) => store.flush().or_else(|error| self.home.give_up_flushing(error)),
             None => Ok(()),
         };
         // Its next owner tells them from here on; a sum over processors must not have them twice.
@@ -122,15 +174,56 @@ impl Owned {
         flushed
     }
 
-    fn fold_until_stopped(&self, mut reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
+    /// Folds until told to stop, and mends the store whenever it fails.
+    fn work_until_stopped(&self, first: Task) -> Result<(), ProcessorError> {
+        let mut pace = Pace::default();
+        let mut task = first;
+        loop {
+            task = match task {
+                Task::Fold(reader) => match self.fold_until_stopped(reader) {
+                    Ok(()) => return Ok(()),
+                    Err(Halt::Store(error)) => Task::Mend(error),
+                    Err(Halt::Failed(failure)) => return Err(failure),
+                },
+                Task::Mend(error) => match self.mend(error, &mut pace)? {
+                    Some(reader) => Task::Fold(reader),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Closes the store and brings it back; `None` where the partition was stopped meanwhile.
+    fn mend(&self, error: StoreError, pace: &mut Pace) -> Result<Option<Box<dyn PartitionReader>>, ProcessorError> {
+        self.stop_serving();
+        // Waits for the questions that are being answered; what these ran into is mended with the rest.
+        drop(self.store.write().take());
+        *self.trouble.lock() = None;
+        let say = |condition| *self.condition.lock() = Some(condition);
+        let Some(Mended { store, progress, reader }) = self.home.mend(error, pace, &self.stop, say)? else {
+            return Ok(None);
+        };
+        *self.store.write() = Some(store);
+        self.reach.send_modify(|reach| {
+            reach.progress = progress;
+            reach.log_end = progress.next_offset;
+        });
+        Ok(Some(reader))
+    }
+
+    fn fold_until_stopped(&self, mut reader: Box<dyn PartitionReader>) -> Result<(), Halt> {
+        self.restored_at.store(reader.log_end(), Ordering::Release);
         let mut records = Vec::new();
         let mut flush = FlushTimer::new();
         while !self.stop.is_set() {
+            if let Some(error) = self.trouble.lock().take() {
+                return Err(Halt::Store(error));
+            }
             records.clear();
             match reader.read(&mut records, BATCH_RECORDS_MAX, READ_WAIT) {
                 Ok(()) => {}
                 Err(LogError::Closed) => break,
-                Err(source) => return Err(ProcessorError::reading(self.partition, source)),
+                Err(source) => return Err(ProcessorError::reading(self.partition, source).into()),
             }
             let mut rest = records.as_slice();
             while !rest.is_empty() && !self.stop.is_set() {
@@ -141,6 +234,8 @@ impl Owned {
                 rest = more;
             }
             if records.is_empty() {
+                // Where nothing is written, nothing says that a compaction has failed.
+                self.with_store(Store::check_background)?;
                 self.pins.serve(self.next_offset(), &[]);
                 self.tell_reach(reader.log_end(), None);
             }
@@ -153,7 +248,7 @@ impl Owned {
     }
 
     /// Folds as many of `records` as there is time for, and says how many.
-    fn fold_batch(&self, records: &[Record]) -> Result<usize, ProcessorError> {
+    fn fold_batch(&self, records: &[Record]) -> Result<usize, Halt> {
         let before = self.reach.borrow().progress;
         let began = Instant::now();
         let has_time = || began.elapsed() < BATCH_WORK_MAX && !self.stop.is_set();
@@ -164,7 +259,12 @@ impl Owned {
             // Stopped meanwhile: nothing of this batch is written, and whoever comes next folds it.
             return Ok(0);
         }
+        if !dead.is_empty() {
+            fail_point!("dead-letters-appended", |_| std::process::abort());
+        }
+        fail_point!("fold-built", |_| std::process::abort());
         self.with_store(|store| changes.commit(store, progress))?;
+        fail_point!("fold-written", |_| std::process::abort());
         counter!("track_events_folded_total").increment(events);
         counter!("track_events_duplicate_total").increment(duplicates);
         self.reach.send_modify(|reach| reach.progress = progress);
@@ -199,16 +299,20 @@ impl Owned {
     }
 
     fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {
-        let mut next_offset = 0;
+        let (mut next_offset, mut newly_served) = (0, false);
         self.reach.send_modify(|reach| {
-            reach.log_end = log_end.max(reach.progress.next_offset);
             next_offset = reach.progress.next_offset;
+            reach.log_end = log_end.max(next_offset);
+            // On Kafka what lies before the end may be no record: the marks of a transaction, for one.
+            let is_at_end = last.is_none() && next_offset >= log_end;
+            let is_restored = next_offset >= self.restored_at.load(Ordering::Acquire) || is_at_end;
+            newly_served = is_restored && reach.stage == Stage::Restoring && self.trouble.lock().is_none();
+            if newly_served {
+                reach.stage = Stage::Serving;
+            }
         });
-        // On Kafka what lies before the end may be no record: the marks of a transaction, for one.
-        let is_at_end = last.is_none() && next_offset >= log_end;
-        if (next_offset >= self.restored_at.load(Ordering::Acquire) || is_at_end)
-            && !self.serving.swap(true, Ordering::AcqRel)
-        {
+        if newly_served {
+            *self.condition.lock() = None;
             tracing::info!(partition = self.partition, offset = next_offset, "partition restored and served");
         }
         let partition = self.partition.to_string();
@@ -225,27 +329,43 @@ impl Owned {
         }
     }
 
-    /// Runs `work` on the store. A closed one means that the partition was stopped: nobody folds or asks after that.
-    fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, ProcessorError> {
+    /// Runs `work` on the store. A missing one means that the partition was stopped: nobody folds after that.
+    fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, Halt> {
         let store = self.store.read();
         let store =
             store.as_ref().ok_or(ProcessorError::Log { partition: self.partition, source: LogError::Closed })?;
-        work(store).map_err(|error| self.store_error(error))
+        Ok(work(store)?)
     }
 
-    /// Asks the store something; `None` once it is closed.
-    pub(crate) fn ask<T>(
-        &self,
-        question: impl FnOnce(&Store) -> Result<T, StoreError>,
-    ) -> Option<Result<T, StoreError>> {
-        self.store.read().as_ref().map(question)
+    /// Asks the store something; `None` where the partition is not served, or no longer since the store has failed.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
+        self.look(|store| if self.is_serving() { question(store).map(Some) } else { Ok(None) }).flatten()
     }
 
-    /// Waits until the record at `offset` is in the state; false where the partition is closed before.
+    /// Looks at the store, served or not; `None` where it is closed or has failed. What it fails with is mended.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
+        let store = self.store.read();
+        match look(store.as_ref()?) {
+            Ok(seen) => Some(seen),
+            Err(error) => {
+                tracing::error!(partition = self.partition, %error, "a question could not be answered");
+                self.reach.send_modify(|reach| {
+                    self.trouble.lock().get_or_insert(error);
+                    reach.stop_serving();
+                });
+                None
+            }
+        }
+    }
+
+    /// Waits until the record at `offset` is in the state; false where the partition is not served any more before.
     pub(crate) async fn wait_for(&self, offset: Offset) -> bool {
         let mut reach = self.reach.subscribe();
-        let is_reached = |reach: &Reach| reach.progress.next_offset > offset;
-        reach.wait_for(|reach| is_reached(reach) || reach.closed).await.is_ok_and(|reach| is_reached(&reach))
+        let is_reached = |reach: &Reach| reach.progress.next_offset > offset && reach.stage == Stage::Serving;
+        reach
+            .wait_for(|reach| is_reached(reach) || reach.stage != Stage::Serving)
+            .await
+            .is_ok_and(|reach| is_reached(&reach))
     }
 
     pub(crate) fn partition(&self) -> Partition {
@@ -263,16 +383,20 @@ impl Owned {
     /// Waits until the partition is no longer ours.
     pub(crate) async fn closed(&self) {
         // The sender lives as long as this.
-        let _ = self.reach.subscribe().wait_for(|reach| reach.closed).await;
+        let _ = self.reach.subscribe().wait_for(|reach| reach.stage == Stage::Closed).await;
     }
 
     /// Whether the partition is no longer ours: what still reads its state should come to an end.
     pub(crate) fn is_closed(&self) -> bool {
-        self.reach.borrow().closed
+        self.reach.borrow().stage == Stage::Closed
     }
 
     pub(crate) fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::Acquire)
+        self.reach.borrow().stage == Stage::Serving
+    }
+
+    fn stop_serving(&self) {
+        self.reach.send_modify(Reach::stop_serving);
     }
 
     pub(crate) fn next_offset(&self) -> Offset {
@@ -283,6 +407,16 @@ impl Owned {
         self.reach.borrow().log_end
     }
 
+    /// The same with what is wrong with the store, for an operator alone.
+    pub(crate) fn restoring_reason(&self) -> String {
+        let message = self.restoring_message();
+        match &*self.condition.lock() {
+            Some(condition) => format!("{message}; {condition}"),
+            None => message,
+        }
+    }
+
+    /// For whoever asks the partition before it is served.
     pub(crate) fn restoring_message(&self) -> String {
         let (partition, at) = (self.partition, self.next_offset());
         match self.restored_at.load(Ordering::Acquire) {
@@ -294,8 +428,11 @@ impl Owned {
     }
 
     pub(crate) fn status(&self) -> v1::PartitionStatus {
-        let Reach { progress, log_end, .. } = *self.reach.borrow();
-        let state = if self.is_serving() { v1::PartitionState::Serving } else { v1::PartitionState::Restoring };
+        let Reach { progress, log_end, stage } = *self.reach.borrow();
+        let state = match stage {
+            Stage::Serving => v1::PartitionState::Serving,
+            Stage::Restoring | Stage::Closed => v1::PartitionState::Restoring,
+        };
         v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of(progress, log_end)) }
     }
 
@@ -304,10 +441,6 @@ impl Owned {
             #[allow(clippy::cast_precision_loss)] // a gauge
             gauge!("track_store_bytes", "partition" => self.partition.to_string()).set(store.bytes() as f64);
         }
-    }
-
-    fn store_error(&self, error: StoreError) -> ProcessorError {
-        ProcessorError::store(self.partition, error)
     }
 }
 
@@ -333,33 +466,7 @@ impl FlushTimer {
     }
 
     fn is_due(&self) -> bool {
+        fail_point!("flush-due", |_| self.0.is_some());
         self.0.is_some_and(|due| Instant::now() >= due)
-    }
-}
-
-/// Tells a thread to stop, and wakes it where it waits.
-#[derive(Default)]
-struct Stop {
-    set: Mutex<bool>,
-    woken: Condvar,
-}
-
-impl Stop {
-    fn set(&self) {
-        *self.set.lock() = true;
-        self.woken.notify_all();
-    }
-
-    fn is_set(&self) -> bool {
-        *self.set.lock()
-    }
-
-    /// Waits for at most `wait`; says whether it is set.
-    fn wait(&self, wait: Duration) -> bool {
-        let mut set = self.set.lock();
-        if !*set {
-            self.woken.wait_for(&mut set, wait);
-        }
-        *set
     }
 }

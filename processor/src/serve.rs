@@ -57,16 +57,13 @@ impl PartitionsService {
         let answer = tokio::task::spawn_blocking(move || {
             owned
                 .ask(|store| read(&shared, &store.view(), &question))
-                .map(|answer| answer.map(|(progress, rows)| (as_of(progress, owned.log_end()), rows)))
+                .map(|(progress, rows)| (as_of(progress, owned.log_end()), rows))
         })
         .await;
         match answer {
-            Ok(Some(Ok(answer))) => Ok(answer),
-            Ok(Some(Err(error))) => {
-                tracing::error!(partition, %error, "a question could not be answered");
-                Err(Status::internal("the partition can't be read"))
-            }
-            Ok(None) => Err(Status::unavailable(format!("partition {partition} is moving"))),
+            Ok(Some(answer)) => Ok(answer),
+            // Its store has failed or is closed; what is wrong with it is the operator's to read.
+            Ok(None) => Err(Status::unavailable(format!("partition {partition} is not served just now"))),
             Err(_) => Err(Status::internal("the partition can't be read")),
         }
     }

@@ -1,6 +1,9 @@
 //! The processor from the outside: events on a real embedded log, answers over its own gRPC service.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "processor/damage.rs"]
+mod damage;
+
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;

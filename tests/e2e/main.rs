@@ -2,6 +2,7 @@
 //!
 //! - [`table`]: the requests and answers that every track must give
 //! - [`crashes`]: what was acknowledged outlives the process
+//! - [`kills`]: whatever dies, stalls, fills up or rots, the answers are the oracle's
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`states`]: two folds of one log have one state
 //! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
@@ -15,6 +16,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     unreachable_pub,
     missing_docs,
@@ -25,6 +27,7 @@ mod case;
 mod crashes;
 mod dead_letters;
 mod examples;
+mod kills;
 mod load;
 mod openapi;
 mod operators;

@@ -10,6 +10,7 @@ use super::queue::{Closing, Group};
 use super::segment::{self, START};
 use super::{io_error, scan};
 use crate::{LogError, Offset};
+use fail::fail_point;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -102,6 +103,7 @@ impl Writer {
             self.suspect = true;
             io_error("sync", &path, e)
         })?;
+        fail_point!("log-synced", |_| std::process::abort());
         self.active.bytes = end;
         self.end = group.end;
         self.partition.publish(group.end, end, group.append_time_ms, &group.starts);

@@ -7,13 +7,16 @@ use super::identity::{self, Identity, MadeWith};
 use super::progress::{self, Progress};
 use super::ttl::{DurableTime, Spans, Stamp};
 use super::{Damaged, Family};
+use fail::fail_point;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
     DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager,
     WriteOptions,
 };
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Memory that all stores of a process share, so that it is bounded by configuration and not by partition count.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ pub(crate) enum StoreError {
     Db { folder: PathBuf, source: rocksdb::Error },
     #[error("the store in {folder}: {source}", folder = .folder.display())]
     Refused { folder: PathBuf, source: identity::Mismatch },
+    #[error("the store in {folder} has lost {what}", folder = .folder.display())]
+    Incomplete { folder: PathBuf, what: &'static str },
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
@@ -49,26 +54,39 @@ pub(crate) struct Store {
     folder: PathBuf,
     durable_time: DurableTime,
     write_options: WriteOptions,
+    /// How many failed flushes and compactions are known of.
+    background_errors: AtomicU64,
 }
 
 impl Store {
     /// Opens the store in `folder`, making it where there is none.
     pub(crate) fn open(folder: &Path, identity: &Identity, spans: Spans, memory: &Memory) -> Result<Self, StoreError> {
+        // A store is made with its identity on disk. Where there are files of data, RocksDB must not make up for what is
+        // missing beside them: it would be empty, and answered from.
+        let is_made = has_data(folder);
+        if is_made {
+            expect_all_families(folder, identity)?;
+        }
         let durable_time = DurableTime::default();
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, spans, &durable_time, memory))
         });
         let default = ColumnFamilyDescriptor::new("default", table_options(memory));
-        let db = DB::open_cf_descriptors(&db_options(memory), folder, std::iter::once(default).chain(families))
+        let mut options = db_options(memory);
+        options.create_if_missing(!is_made);
+        options.create_missing_column_families(!is_made);
+        let db = DB::open_cf_descriptors(&options, folder, std::iter::once(default).chain(families))
             .map_err(|source| StoreError::Db { folder: folder.into(), source })?;
 
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
-        let store = Self { db, folder: folder.into(), durable_time, write_options };
+        let store =
+            Self { db, folder: folder.into(), durable_time, write_options, background_errors: AtomicU64::new(0) };
         match store.db.get(identity::KEY).map_err(|source| store.error(source))? {
             Some(found) => {
                 identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?;
             }
+            None if is_made => return Err(StoreError::Incomplete { folder: folder.into(), what: "its identity" }),
             None => {
                 let mut batch = WriteBatch::default();
                 batch.put(identity::KEY, identity.encode());
@@ -94,6 +112,7 @@ impl Store {
                 folder: folder.into(),
                 durable_time: DurableTime::default(),
                 write_options: WriteOptions::default(),
+                background_errors: AtomicU64::new(0),
             })
         };
         // Another format may have other families.
@@ -152,7 +171,21 @@ impl Store {
             .filter_map(|name| self.db.cf_handle(name))
             .collect();
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|source| self.error(source))?;
+        fail_point!("store-flushed", |_| std::process::abort());
         self.durable_time.set(written.map_or(0, |progress| progress.stream_time));
+        Ok(())
+    }
+
+    /// Finds out about a flush or a compaction that has failed since the last time: RocksDB says why to the next write.
+    pub(crate) fn check_background(&self) -> Result<(), StoreError> {
+        let failed = self.db.property_int_value("rocksdb.background-errors").ok().flatten().unwrap_or(0);
+        if self.background_errors.swap(failed, Ordering::Relaxed) < failed
+            && let Some(identity) = self.db.get(identity::KEY).map_err(|source| self.error(source))?
+        {
+            let mut batch = WriteBatch::default();
+            batch.put(identity::KEY, identity);
+            self.write(batch)?;
+        }
         Ok(())
     }
 
@@ -244,10 +277,34 @@ impl View<'_> {
     }
 }
 
+/// Whether `folder` has files of data. A folder that can't be looked into is RocksDB's to judge.
+fn has_data(folder: &Path) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.into_iter().any(|file| Path::new(&file.file_name()).extension().is_some_and(|extension| extension == "sst"))
+}
+
+/// Another format may have other families, which is for the identity to say; a store of this one has all of ours.
+fn expect_all_families(folder: &Path, identity: &Identity) -> Result<(), StoreError> {
+    let incomplete = |what| StoreError::Incomplete { folder: folder.into(), what };
+    let failed = |source| StoreError::Db { folder: folder.into(), source };
+    if !folder.join("CURRENT").exists() {
+        return Err(incomplete("its file CURRENT"));
+    }
+    let options = Options::default();
+    let found: BTreeSet<_> = DB::list_cf(&options, folder).map_err(failed)?.into_iter().collect();
+    let wanted = std::iter::once("default").chain(Family::ALL.map(Family::name));
+    if found == wanted.map(str::to_owned).collect() {
+        return Ok(());
+    }
+    let db = DB::open_cf_for_read_only(&options, folder, ["default"], false).map_err(failed)?;
+    if let Some(said) = db.get(identity::KEY).map_err(failed)? {
+        identity.check(&said).map_err(|source| StoreError::Refused { folder: folder.into(), source })?;
+    }
+    Err(incomplete("some of its column families"))
+}
+
 fn db_options(memory: &Memory) -> Options {
     let mut options = table_options(memory);
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
     options.set_atomic_flush(true);
     options.set_write_buffer_manager(&memory.write_buffers);
     options.set_max_background_jobs(2);

@@ -35,6 +35,7 @@ pub struct Start {
     binary: PathBuf,
     role: Option<&'static str>,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     log_dir: PathBuf,
 }
 
@@ -42,7 +43,7 @@ impl Start {
     /// A role, or all of them in one process; logs are kept in `log_dir`.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>, role: Option<&'static str>, log_dir: &Path) -> Self {
-        let start = Self { binary: binary.into(), role, args: Vec::new(), log_dir: log_dir.to_owned() };
+        let start = Self { binary: binary.into(), role, args: Vec::new(), environment: Vec::new(), log_dir: log_dir.to_owned() };
         let start = start.flag("--admin-listen", "127.0.0.1:0").flag("--log-format", "json");
         if role == Some("processor") {
             start.flag("--grpc-listen", "127.0.0.1:0")
@@ -62,6 +63,19 @@ impl Start {
     pub fn flag(mut self, name: &str, value: &str) -> Self {
         self.args.extend([name.to_owned(), value.to_owned()]);
         self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With another binary: one that starts the real one in its own way.
+    #[must_use]
+    pub fn binary(self, binary: impl Into<PathBuf>) -> Self {
+        Self { binary: binary.into(), ..self }
     }
 
     /// Without a flag that it would have been given.
@@ -142,6 +156,7 @@ impl Start {
                 command.env_remove(name);
             }
         }
+        command.envs(self.environment.iter().cloned());
         let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
         Ok((child.with_context(|| format!("start {}", self.binary.display()))?, log))
     }
@@ -204,9 +219,47 @@ impl Track {
     /// # Errors
     /// Where the process has panicked before.
     pub fn kill9(mut self) -> Result<()> {
+        self.kill_in_place()
+    }
+
+    /// The same to a process that another is about to take the place of.
+    ///
+    /// # Errors
+    /// As [`Track::kill9`].
+    pub fn kill_in_place(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         self.check_log()
+    }
+
+    /// The number of the process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it has ended, if it has.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Makes it stand still without its knowing, until [`Track::unfreeze`].
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn freeze(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn unfreeze(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
     /// Asks it to stop, without waiting for it.

@@ -1,0 +1,103 @@
+//! Killed between two steps that belong together: by `abort`, at points that only the tests' build has.
+
+use super::producer::{Sending, send_all};
+use super::standalone::check_digest;
+use super::traffic::Traffic;
+use super::{rng, verdict};
+use crate::standalone;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use track_harness::poll::eventually;
+use track_harness::track::Start;
+use track_log::embedded::{Config, EmbeddedLog};
+use track_log::{Append as _, NewRecord};
+
+const SIGABRT: i32 = 6;
+/// How often it dies in each scenario.
+const LIVES: usize = 3;
+/// From a start to the death that was ordered, or to the end of the sending.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Starts it with this in its environment, and waits until it dies of that; false where all was sent before.
+fn dies(start: &Start, points: &str, sending: &Sending<'_>) -> bool {
+    let mut track = match start.clone().env("FAILPOINTS", points).spawn() {
+        Ok(track) => track,
+        Err(error) => {
+            let error = format!("{error:#}");
+            assert!(error.contains("SIGABRT"), "{error}");
+            return true;
+        }
+    };
+    sending.aim(&[track.public()]);
+    let died = eventually(ENDS_WITHIN, points, || {
+        if let Some(status) = track.ended()? {
+            assert_eq!(status.signal(), Some(SIGABRT), "{status}");
+            return Ok(true);
+        }
+        anyhow::ensure!(sending.is_done(), "it lives, and not all is sent");
+        Ok(false)
+    });
+    track.check_log().unwrap();
+    died.unwrap()
+}
+
+/// Puts records that are no events on every partition of a log that no process has.
+fn append_garbage(dir: &Path) {
+    let log = EmbeddedLog::open(Config::new(dir.join("data/log"), 4), Arc::new(|| 1_738_000_000_000)).unwrap();
+    let garbage = |number: u32| NewRecord { key: format!("user-{number}").into(), value: "no event".into() };
+    futures::executor::block_on(log.append((0..40).map(garbage).collect())).unwrap();
+}
+
+/// Dies at this point a few times, having passed it unharmed up to `spared_max` times first.
+fn dies_at(point: &str, spared_max: u32) {
+    let mut rng = rng(point);
+    let dir = tempfile::tempdir().unwrap();
+    let traffic = Traffic::new("id", 1_000, &mut rng);
+    let start = standalone(dir.path());
+    start.ready().unwrap().terminate().unwrap();
+    append_garbage(dir.path());
+    let (track, positions) = send_all(&traffic, |sending| {
+        for life in 0..LIVES {
+            let spared = rng.u32(0..=spared_max);
+            let died = dies(&start, &format!("flush-due=20%return;{point}={spared}*off->return"), sending);
+            assert!(died || life > 0, "{point} is not reached");
+        }
+        let track = start.spawn().unwrap();
+        sending.aim(&[track.public()]);
+        track
+    });
+    verdict::check(track.public(), &traffic.events, &positions, point);
+    check_digest(dir.path(), track);
+}
+
+#[test]
+fn batch_built_and_not_written() {
+    dies_at("fold-built", 20);
+}
+
+#[test]
+fn batch_written_and_not_told() {
+    dies_at("fold-written", 20);
+}
+
+#[test]
+fn store_flushed_and_not_told() {
+    dies_at("store-flushed", 5);
+}
+
+#[test]
+fn log_synced_and_not_acknowledged() {
+    dies_at("log-synced", 20);
+}
+
+#[test]
+fn appended_and_not_answered() {
+    dies_at("ingest-appended", 20);
+}
+
+#[test]
+fn dead_letters_appended_and_the_offset_not_moved() {
+    dies_at("dead-letters-appended", 0);
+}
