@@ -1,14 +1,14 @@
 //! Two folds of one log have one state: asked of running processes and of folders, and told by name where they have not.
 
 use crate::load::under_load;
-use crate::site::Site;
+use crate::site::{SEEN_WITHIN, Site};
 use crate::{TRACK, standalone};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use track_harness::broker::Broker;
 use track_harness::cluster::Plan;
-use track_harness::http::Request;
+use track_harness::poll::eventually;
 use track_harness::tls::Certificates;
 use track_harness::track::{Start, Track};
 
@@ -158,6 +158,16 @@ fn replicas_agree_while_they_are_written_to() {
     let one = plan.processor("one").ready().unwrap();
     let other = plan.processor("other").flag("--replica", "b").flag("--tls-cert", cert).flag("--tls-key", key);
     let other = other.ready().unwrap();
+    // Either is alone in its group, and has both partitions before long.
+    for processor in [&one, &other] {
+        eventually(SEEN_WITHIN, "both partitions are there", || {
+            let answer = processor.ask_admin("/digest")?;
+            let states = answer.json()?["data"].as_array().map_or(0, Vec::len);
+            anyhow::ensure!(states == 2, "{answer}");
+            Ok(())
+        })
+        .unwrap();
+    }
     let urls = [format!("http://{}", one.grpc().unwrap()), format!("https://{}", other.grpc().unwrap())];
     let verify = || run(&["verify", &urls[0], &urls[1], "--tls-ca", ca]);
 
@@ -175,7 +185,7 @@ fn replicas_agree_while_they_are_written_to() {
 
     // The same of a stopped one's folder, and of the running one as its operator sees it.
     let data: Vec<Value> = {
-        let answer = Request::get("/digest").send(one.admin()).unwrap();
+        let answer = one.ask_admin("/digest").unwrap();
         answer.json().unwrap()["data"].as_array().unwrap().clone()
     };
     other.terminate().unwrap();
