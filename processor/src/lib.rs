@@ -67,13 +67,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use track_log::{Append, Partition, ReadLog, Subscribe, Subscription};
+use track_log::{Append, LogError, Partition, ReadLog, Subscribe, Subscription};
 use track_proto::clock::Clock;
 use track_proto::v1;
 use track_proto::v1::partitions_server::PartitionsServer;
 
 /// How long leaving the group may take, with everything flushed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+/// Between two attempts to join the other processors.
+const JOIN_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How often the group is told how far we are, and the store's size is measured.
 const HINT_EVERY: Duration = Duration::from_secs(5);
 
@@ -198,9 +200,7 @@ impl Processor {
     /// If called twice: a processor runs once.
     pub async fn run(self, source: Arc<dyn Subscribe>, shutdown: CancellationToken) -> Result<(), ProcessorError> {
         let mut failed = self.shared.failed.lock().take().expect("a processor runs once");
-        let member: Arc<dyn track_log::Member> = Arc::clone(&self.shared) as _;
-        let subscription: Arc<dyn Subscription> =
-            blocking(move || source.subscribe(member).map(Arc::from)).await.map_err(ProcessorError::Join)?;
+        let Some(subscription) = self.join(source, &shutdown).await? else { return Ok(()) };
         self.shared.joined.store(true, Ordering::Release);
 
         let mut hint = tokio::time::interval(HINT_EVERY);
@@ -228,6 +228,27 @@ impl Processor {
         .await;
         // What failed while closing matters where nothing had failed before.
         outcome.and_then(|()| failed.try_recv().map_or(Ok(()), Err))
+    }
+}
+
+impl Processor {
+    /// Joins whoever else reads `source`; brokers may be away just now. `None` where it was told to stop before.
+    async fn join(
+        &self,
+        source: Arc<dyn Subscribe>,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Arc<dyn Subscription>>, ProcessorError> {
+        loop {
+            let (source, member) = (Arc::clone(&source), Arc::clone(&self.shared));
+            match blocking(move || source.subscribe(member).map(Arc::from)).await {
+                Ok(subscription) => return Ok(Some(subscription)),
+                Err(error @ LogError::Kafka(_)) => tracing::warn!(%error, "joining the other processors, trying again"),
+                Err(error) => return Err(ProcessorError::Join(error)),
+            }
+            if shutdown.run_until_cancelled(tokio::time::sleep(JOIN_AGAIN_AFTER)).await.is_none() {
+                return Ok(None);
+            }
+        }
     }
 }
 

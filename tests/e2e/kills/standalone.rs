@@ -129,9 +129,6 @@ fn a_damaged_store_is_folded_again() {
         fs::write(dir.path().join("data/state/partition-0002/CURRENT"), "").unwrap();
         let track = start.spawn().unwrap();
         sending.aim(&[track.public()]);
-        sending.wait_for(0.8);
-        // And while it runs: what is cached is sound, what is read from now on is not.
-        damage(dir.path(), 3, |file, _| flip(file, 12));
         track
     });
     verdict::check(track.public(), &traffic.events, &positions, "after damage");

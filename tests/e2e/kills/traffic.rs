@@ -48,11 +48,6 @@ impl Traffic {
         Self { events, requests }
     }
 
-    /// How many events all requests together carry.
-    pub fn sent(&self) -> usize {
-        self.requests.iter().map(Vec::len).sum()
-    }
-
     /// An event as a producer writes it.
     pub fn json(&self, number: usize) -> Value {
         let event = &self.events[number];
