@@ -8,16 +8,20 @@
 //! - [`timelines`]: the session timelines that a batch touches
 //! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
 //! - [`state`]: the key space and its RocksDB
+//! - [`reclaim`]: a thread that takes what is over off the disk, now and then
 //! - [`query`]: from a question to rows, at one moment of the state
 //! - [`serve`]: the gRPC service over all of it
 //!
 //! **The fold has no clock.** Expiry goes by the log's append times; the wall clock is used for lag metrics alone.
 
 mod error;
+#[cfg(test)]
+mod exactness;
 mod fold;
 mod membership;
 mod partition;
 mod query;
+mod reclaim;
 mod rules;
 mod serve;
 mod sessions;

@@ -3,11 +3,12 @@
 use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
+use crate::reclaim::Reclaim;
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
 use crate::state::store::{Store, StoreError};
-use crate::state::ttl::Spans;
+use crate::state::ttl::{Spans, StreamSeconds};
 use bytes::Bytes;
 use metrics::{counter, gauge};
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -43,7 +44,7 @@ struct Reach {
 
 /// A partition that is ours.
 pub(crate) struct Owned {
-    partition: Partition,
+    pub(crate) partition: Partition,
     rules: SessionRules,
     session_rules: sessions::Rules,
     spans: Spans,
@@ -118,9 +119,10 @@ impl Owned {
         flushed
     }
 
-    fn fold_until_stopped(&self, mut reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
+    fn fold_until_stopped(self: &Arc<Self>, mut reader: Box<dyn PartitionReader>) -> Result<(), ProcessorError> {
         let mut records = Vec::new();
         let mut flush = FlushTimer::new();
+        let mut reclaim = Reclaim::default();
         while !self.stop.is_set() {
             records.clear();
             match reader.read(&mut records, BATCH_RECORDS_MAX, READ_WAIT) {
@@ -138,9 +140,13 @@ impl Owned {
             if records.is_empty() {
                 self.tell_reach(reader.log_end(), None);
             }
-            if flush.is_due() {
+            let is_sweep_due = reclaim.is_due(self)?;
+            if flush.is_due() || is_sweep_due {
                 self.with_store(Store::flush)?;
                 flush = FlushTimer::new();
+            }
+            if is_sweep_due {
+                reclaim.begin(self)?;
             }
         }
         Ok(())
@@ -232,7 +238,10 @@ impl Owned {
     }
 
     /// Runs `work` on the store. A closed one means that the partition was stopped: nobody folds or asks after that.
-    fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, ProcessorError> {
+    pub(crate) fn with_store<T>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError>,
+    ) -> Result<T, ProcessorError> {
         let store = self.store.read();
         let store =
             store.as_ref().ok_or(ProcessorError::Log { partition: self.partition, source: LogError::Closed })?;
@@ -256,6 +265,14 @@ impl Owned {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stream_time(&self) -> StreamSeconds {
+        self.reach.borrow().progress.stream_time
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_set()
     }
 
     pub(crate) fn next_offset(&self) -> Offset {
