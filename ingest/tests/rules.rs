@@ -362,6 +362,20 @@ async fn a_batch_is_one_append_and_bad_items_sink_alone() {
 }
 
 #[tokio::test]
+async fn a_batch_is_logged_in_the_order_of_its_events_times() {
+    let body = br#"[{"event":"c","user_id":"u","timestamp":"2025-01-01T00:00:03Z"}, 7,
+        {"event":"a1","user_id":"u","timestamp":"2025-01-01T00:00:01Z"},
+        {"event":"d","user_id":"u","timestamp":"2999-01-01T00:00:00Z"},
+        {"event":"a2","user_id":"u","timestamp":"2025-01-01T00:00:01Z"}]"#;
+    let log = MemoryLog::new(Mood::Takes);
+    let response = post_to(&log, Config::default(), "/track/batch", &[], body).await;
+    let names: Vec<_> = log.events().into_iter().map(|event| event.event).collect();
+    assert_eq!(names, ["a1", "a2", "c", "d"], "those of one time as they were sent");
+    let answer: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!((&answer["rejected"][0]["index"], &answer["warnings"][0]["index"]), (&json!(1), &json!(3)));
+}
+
+#[tokio::test]
 async fn batches_that_are_refused() {
     let good = String::from_utf8(event_with("")).unwrap();
     for (body, status, answer) in [

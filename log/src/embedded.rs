@@ -75,7 +75,7 @@ pub struct EmbeddedLog {
 
 impl EmbeddedLog {
     /// Opens the log in `config.dir`, or makes one, and starts a writer a partition. Append times are `clock`'s,
-    /// but never less than that of the record before.
+    /// as they come: a clock that was ahead once does not stamp what comes after it.
     ///
     /// # Errors
     /// [`LogError::Refused`] where another process holds the folder, the partition count is another one or the format

@@ -36,7 +36,7 @@ pub struct NewRecord {
 pub struct Record {
     /// Its place in the partition.
     pub offset: Offset,
-    /// When the log took it, in milliseconds since 1970 UTC.
+    /// When the log took it, in milliseconds since 1970 UTC, by the clock of who runs the log: it may fall, and be wrong.
     pub append_time_ms: i64,
     /// The key, where it has one: other producers may leave it out.
     pub key: Option<Bytes>,

@@ -11,7 +11,8 @@ use crate::state::key::Key;
 use crate::state::progress::Progress;
 use crate::state::session_sums::SessionSum;
 use crate::state::store::{Store, StoreError};
-use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, stream_seconds};
+use crate::state::stream_time::Moment;
+use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, millis, stream_seconds};
 use crate::state::{Damaged, Family, marks};
 use crate::timelines::Timelines;
 use rustc_hash::FxHashMap;
@@ -56,11 +57,12 @@ impl Dead {
     }
 }
 
-/// An event, which record of the batch it is, and the stream time there.
+/// An event, which record of the batch it is, when it arrived, and the progress with it.
 struct Arrived {
     index: usize,
     event: Event,
-    now: StreamSeconds,
+    at: Moment,
+    progress: Progress,
 }
 
 /// Folds `records` into the state that `store` has at `before`, at least one event of them, and no more after
@@ -80,21 +82,21 @@ pub(crate) fn fold(
     let mut changes = Changes::new(spans);
     let mut timelines = Timelines::new(store, session_rules, spans);
     let (mut events, mut duplicates, mut consumed) = (0, 0, records.len());
-    for Arrived { index, event, now } in &arrived {
-        if event.client_event_id && !remember(&mut changes, &remembered, spans, event, *now) {
+    for Arrived { index, event, at, progress: with_it } in &arrived {
+        if event.client_event_id && !remember(&mut changes, &remembered, spans, event, *at) {
             duplicates += 1;
             continue;
         }
         events += 1;
         let (day, quarter) = (utc_day(event.timestamp_ms), quarter_of_day(event.timestamp_ms));
-        changes.count(&event.user_id, day, quarter, &event.event, *now);
+        changes.count(&event.user_id, day, quarter, &event.event, *at);
         if let Some((pair, role)) = rules.role(&event.event) {
-            let edge = Edge { time_ms: event.timestamp_ms, role, arrival_ms: i64::from(*now) * 1000 };
-            let change = timelines.insert(&mut changes, &event.user_id, pair, edge, *now)?;
-            move_sessions(&mut changes, &event.user_id, pair, &change, *now);
+            let edge = Edge { time_ms: event.timestamp_ms, role, arrival_ms: millis(at.arrival) };
+            let change = timelines.insert(&mut changes, &event.user_id, pair, edge, at.now)?;
+            move_sessions(&mut changes, &event.user_id, pair, &change, *at);
             if !has_time() {
                 consumed = index + 1;
-                progress = Progress { next_offset: records[*index].offset + 1, stream_time: *now };
+                progress = *with_it;
                 dead.retain(|dead| dead.index < consumed);
                 break;
             }
@@ -104,16 +106,15 @@ pub(crate) fn fold(
     Ok(Folded { changes, progress, events, duplicates, dead, consumed })
 }
 
-/// Tells events from dead letters and finds the stream time at each.
+/// Tells events from dead letters and finds the progress with each.
 fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived>, Vec<Dead>, Progress) {
     let mut arrived = Vec::with_capacity(records.len());
     let mut dead = Vec::new();
     let mut progress = before;
     for (index, record) in records.iter().enumerate() {
-        progress.next_offset = record.offset + 1;
-        progress.stream_time = progress.stream_time.max(stream_seconds(record.append_time_ms));
+        progress = progress.after(record);
         match event::decode(record.key.as_deref(), &record.value) {
-            Ok(event) => arrived.push(Arrived { index, event, now: progress.stream_time }),
+            Ok(event) => arrived.push(Arrived { index, event, at: progress.moment(record), progress }),
             Err(reason) => dead.push(Dead { index, reason }),
         }
     }
@@ -146,21 +147,25 @@ fn remember(
     remembered: &FxHashMap<Key, StreamSeconds>,
     spans: Spans,
     event: &Event,
-    now: StreamSeconds,
+    at: Moment,
 ) -> bool {
     let key = marks::key(&event.user_id, &event.event_id);
     let first = changes.marked(&key).or_else(|| remembered.get(&key).copied());
-    if first.is_some_and(|first| !spans.is_over(Life::Arrival, first, now)) {
+    if first.is_some_and(|first| !spans.is_over(Life::Arrival, first, at.now)) {
         return false;
     }
-    changes.mark(key, now);
+    changes.mark(key, at.arrival);
     true
 }
 
 /// Takes the sessions that are no longer out of the sums of their days, and puts the new ones in.
-fn move_sessions(changes: &mut Changes, user_id: &str, pair: u8, change: &SessionChange, now: StreamSeconds) {
+///
+/// The day of a session must not be over while its edges are remembered: else nothing would be there to take it out of.
+fn move_sessions(changes: &mut Changes, user_id: &str, pair: u8, change: &SessionChange, at: Moment) {
+    let arrival = at.arrival.max(stream_seconds(change.youngest_arrival_ms));
+    let at = Moment { arrival, ..at };
     let mut add = |session: &Session, sum: SessionSum| {
-        changes.sessions(user_id, utc_day(session.start_ms), quarter_of_day(session.start_ms), pair, sum, now);
+        changes.sessions(user_id, utc_day(session.start_ms), quarter_of_day(session.start_ms), pair, sum, at);
     };
     for session in &change.removed {
         add(session, length(session).negated());

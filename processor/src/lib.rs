@@ -10,6 +10,7 @@
 //! - [`timelines`]: the session timelines that a batch touches
 //! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
 //! - [`state`]: the key space and its RocksDB
+//! - [`reclaim`]: a thread that takes what is over off the disk, now and then
 //! - [`query`]: from a question to rows, at one moment of the state
 //! - [`serve`]: the gRPC service over all of it
 //!
@@ -27,6 +28,8 @@
 mod describe;
 mod digest;
 mod error;
+#[cfg(test)]
+mod exactness;
 mod fold;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -37,6 +40,7 @@ mod moment;
 mod partition;
 mod pins;
 mod query;
+mod reclaim;
 mod recovery;
 mod rules;
 mod serve;

@@ -5,12 +5,13 @@ use crate::error::{Failures, ProcessorError};
 use crate::fold::{self, Folded};
 use crate::letter;
 use crate::pins::Pins;
+use crate::reclaim::Reclaim;
 use crate::recovery::{Home, Mended, Pace};
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
 use crate::state::store::{Store, StoreError};
-use crate::state::ttl::Spans;
+use crate::state::ttl::{Spans, StreamSeconds};
 use crate::stop::Stop;
 use fail::fail_point;
 use metrics::{counter, gauge};
@@ -63,7 +64,7 @@ pub(crate) enum Task {
 }
 
 /// Why folding has ended early.
-enum Halt {
+pub(crate) enum Halt {
     /// The store can't be used as it is.
     Store(StoreError),
     /// Nothing can be done about it here.
@@ -92,7 +93,7 @@ impl From<ProcessorError> for Halt {
 
 /// A partition that is ours.
 pub(crate) struct Owned {
-    partition: Partition,
+    pub(crate) partition: Partition,
     rules: SessionRules,
     session_rules: sessions::Rules,
     spans: Spans,
@@ -175,7 +176,7 @@ impl Owned {
     }
 
     /// Folds until told to stop, and mends the store whenever it fails.
-    fn work_until_stopped(&self, first: Task) -> Result<(), ProcessorError> {
+    fn work_until_stopped(self: &Arc<Self>, first: Task) -> Result<(), ProcessorError> {
         let mut pace = Pace::default();
         let mut task = first;
         loop {
@@ -211,10 +212,11 @@ impl Owned {
         Ok(Some(reader))
     }
 
-    fn fold_until_stopped(&self, mut reader: Box<dyn PartitionReader>) -> Result<(), Halt> {
+    fn fold_until_stopped(self: &Arc<Self>, mut reader: Box<dyn PartitionReader>) -> Result<(), Halt> {
         self.restored_at.store(reader.log_end(), Ordering::Release);
         let mut records = Vec::new();
         let mut flush = FlushTimer::new();
+        let mut reclaim = Reclaim::default();
         while !self.stop.is_set() {
             if let Some(error) = self.trouble.lock().take() {
                 return Err(Halt::Store(error));
@@ -239,9 +241,13 @@ impl Owned {
                 self.pins.serve(self.next_offset(), &[]);
                 self.tell_reach(reader.log_end(), None);
             }
-            if flush.is_due() {
+            let is_sweep_due = reclaim.is_due(self)?;
+            if flush.is_due() || is_sweep_due {
                 self.with_store(Store::flush)?;
                 flush = FlushTimer::new();
+            }
+            if is_sweep_due {
+                reclaim.begin(self)?;
             }
         }
         Ok(())
@@ -330,7 +336,7 @@ impl Owned {
     }
 
     /// Runs `work` on the store. A missing one means that the partition was stopped: nobody folds after that.
-    fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, Halt> {
+    pub(crate) fn with_store<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, Halt> {
         let store = self.store.read();
         let store =
             store.as_ref().ok_or(ProcessorError::Log { partition: self.partition, source: LogError::Closed })?;
@@ -397,6 +403,14 @@ impl Owned {
 
     fn stop_serving(&self) {
         self.reach.send_modify(Reach::stop_serving);
+    }
+
+    pub(crate) fn stream_time(&self) -> StreamSeconds {
+        self.reach.borrow().progress.stream_time
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_set()
     }
 
     pub(crate) fn next_offset(&self) -> Offset {

@@ -53,7 +53,9 @@ pub(crate) fn sessions(
     let asked = |pair: &[u8]| matches!(pair, [pair] if rules.is_asked(*pair, &question.events));
     let mut sums: FxHashMap<i64, SessionSum> = FxHashMap::default();
     let progress = scan(view, spans, question, &families, asked, |_, bucket, sum: SessionSum| {
-        sums.entry(bucket).or_default().add(sum);
+        if !sum.is_empty() {
+            sums.entry(bucket).or_default().add(sum);
+        }
     })?;
     let rows = sums.into_iter().map(|(bucket, sum)| {
         let [count, duration_ms_sum] = sum.numbers();

@@ -51,7 +51,8 @@ pub(crate) struct Edge {
     /// The event's own time, in milliseconds since 1970 UTC.
     pub(crate) time_ms: i64,
     pub(crate) role: Role,
-    /// Stream time at its record, in milliseconds since 1970 UTC. Never less than that of the edge inserted before.
+    /// What its life begins at, in milliseconds since 1970 UTC: stream time at its record, or ahead of that where the record's
+    /// append time is not believed yet.
     pub(crate) arrival_ms: i64,
 }
 
@@ -67,6 +68,8 @@ pub(crate) struct Session {
 pub(crate) struct SessionChange {
     pub(crate) removed: SmallVec<[Session; 2]>,
     pub(crate) added: SmallVec<[Session; 2]>,
+    /// The latest arrival of an edge in `added`; 0 without any.
+    pub(crate) youngest_arrival_ms: i64,
 }
 
 /// What bounds a session and a timeline.

@@ -4,7 +4,7 @@ use crate::sessions::{self, Edge, RowId, Rules, SessionChange, Timeline, Timelin
 use crate::state::changes::Changes;
 use crate::state::key::{Key, user_prefix};
 use crate::state::store::{Store, StoreError};
-use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, stream_seconds};
+use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, millis, stream_seconds};
 use crate::state::{Damaged, Family, timelines};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
@@ -41,7 +41,7 @@ impl<'a> Timelines<'a> {
             Entry::Occupied(loaded) => loaded.into_mut(),
             Entry::Vacant(gap) => gap.insert(Timeline::load(&mut rows)?),
         };
-        timeline.insert(&mut rows, edge, self.rules)
+        timeline.insert(&mut rows, edge, millis(now), self.rules)
     }
 
     /// Hands every changed row to `changes`.

@@ -284,6 +284,39 @@ async fn counts_are_over_when_their_day_was_not_touched_for_the_retention() {
     track.stop().await.unwrap();
 }
 
+/// Bytes of the partition's table files.
+fn table_bytes(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("state/partition-0000")).unwrap().map(Result::unwrap);
+    let tables = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "sst"));
+    // One that a compaction has just taken away has no length any more.
+    tables.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+#[tokio::test]
+async fn what_is_over_leaves_the_disk_without_being_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = Track::start(dir.path());
+    let id = |n: u64| {
+        format!("{:016x}{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n.wrapping_mul(0xbf58_476d_1ce4_e5b9))
+    };
+    for thousand in 0..20 {
+        track.append((0..1_000).map(|n| with_id(&id(thousand * 1_000 + n), event("ann", "like", NEW_YEAR_MS)))).await;
+    }
+    let pass_day = async |day: i64| {
+        track.now_ms.store(NEW_YEAR_MS + day * DAY_MS, Ordering::SeqCst);
+        track.append([event("bob", "like", NEW_YEAR_MS)]).await;
+    };
+    pass_day(1).await;
+    poll("the marks are on disk", || table_bytes(dir.path()) > 200_000).await;
+    let full = table_bytes(dir.path());
+    for day in 2..=38 {
+        pass_day(day).await;
+    }
+    poll("the marks are off the disk", || table_bytes(dir.path()) < full / 10).await;
+    assert_eq!(track.counts(january()).await, [(DAY, "like".into(), 20_038)], "the day is not over");
+    track.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_stopped_processor_goes_on_where_it_was() {
     let dir = tempfile::tempdir().unwrap();

@@ -45,7 +45,7 @@ const MAGIC: [u8; 8] = *b"TRACKLOG";
 pub(super) struct Header {
     pub(super) partition: u32,
     pub(super) base: Offset,
-    pub(super) append_time_ms_before: i64,
+    pub(super) newest_ms_before: i64,
 }
 
 /// Why a header is not one.
@@ -62,7 +62,7 @@ impl Header {
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.partition.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.base.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.append_time_ms_before.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.newest_ms_before.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..36]);
         bytes[36..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -83,7 +83,7 @@ impl Header {
         Ok(Self {
             partition: u32_at(bytes, 12),
             base: u64_at(bytes, 16),
-            append_time_ms_before: u64_at(bytes, 24).cast_signed(),
+            newest_ms_before: u64_at(bytes, 24).cast_signed(),
         })
     }
 }
@@ -232,9 +232,9 @@ mod tests {
 
         #[test]
         fn a_header_is_read_back_and_its_damage_seen(
-            partition: u32, base: u64, append_time_ms_before: i64, bit in 0..HEADER_BYTES * 8,
+            partition: u32, base: u64, newest_ms_before: i64, bit in 0..HEADER_BYTES * 8,
         ) {
-            let header = Header { partition, base, append_time_ms_before };
+            let header = Header { partition, base, newest_ms_before };
             let mut bytes = header.encode();
             prop_assert_eq!(Header::decode(&bytes), Ok(header));
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_told_from_damage() {
-        let mut bytes = Header { partition: 0, base: 0, append_time_ms_before: 0 }.encode();
+        let mut bytes = Header { partition: 0, base: 0, newest_ms_before: 0 }.encode();
         bytes[8] = 2;
         assert_eq!(Header::decode(&bytes), Err(NotAHeader::Version(2)));
     }

@@ -33,8 +33,8 @@ struct Segment {
     base: Offset,
     /// How much of the file may be read.
     bytes: u64,
-    /// The append time of its last record.
-    append_time_ms: i64,
+    /// The latest append time in it; none without a record.
+    newest_ms: Option<i64>,
     /// Missing where the segment was there when the log was opened, until a reader looks for an offset in it.
     index: Option<Index>,
 }
@@ -68,7 +68,7 @@ impl PartitionLog {
             if !make {
                 return Err(LogError::Corrupt(format!("{} has no segment", dir.display())));
             }
-            let header = Header { partition: number, base: 0, append_time_ms_before: i64::MIN };
+            let header = Header { partition: number, base: 0, newest_ms_before: i64::MIN };
             segment::create(&dir, header).map_err(|e| io_error("make a segment in", &dir, e))?;
             bases.push(0);
         }
@@ -78,24 +78,23 @@ impl PartitionLog {
             let path = segment::path(&dir, *base);
             let file = File::options().read(true).write(true).open(&path).map_err(|e| io_error("open", &path, e))?;
             let header = segment::read_header(&path, &file, number, *base)?;
-            // A segment's header knows the last append time of the one before.
-            if let Some(Segment { append_time_ms, .. }) = segments.back_mut() {
-                *append_time_ms = header.append_time_ms_before;
+            // A segment's header knows the latest append time of the one before.
+            if let Some(Segment { newest_ms, .. }) = segments.back_mut() {
+                *newest_ms = Some(header.newest_ms_before);
             }
             if i + 1 < bases.len() {
                 let bytes = file.metadata().map_err(|e| io_error("read", &path, e))?.len();
-                segments.push_back(Segment { base: *base, bytes, append_time_ms: i64::MAX, index: None });
+                segments.push_back(Segment { base: *base, bytes, newest_ms: None, index: None });
                 continue;
             }
             let contents = scan::last_segment(&path, &file, *base)?;
-            let append_time_ms = contents.append_time_ms.unwrap_or(header.append_time_ms_before);
             let active = settle(&path, file, *base, &contents)?;
-            let (bytes, index) = (contents.bytes, Some(contents.index));
-            segments.push_back(Segment { base: *base, bytes, append_time_ms, index });
+            let (bytes, newest_ms, index) = (contents.bytes, contents.newest_ms, Some(contents.index));
+            segments.push_back(Segment { base: *base, bytes, newest_ms, index });
             let log = Self {
                 number,
                 dir,
-                queue: Queue::new(contents.end, append_time_ms),
+                queue: Queue::new(contents.end),
                 durable: Mutex::new(Durable { segments, end: contents.end, closed: false }),
                 grown: Condvar::new(),
             };
@@ -109,7 +108,7 @@ impl PartitionLog {
     }
 
     /// Shows readers a group that is now durable in the active segment, which it fills up to `bytes`.
-    pub(super) fn publish(&self, end: Offset, bytes: u64, append_time_ms: i64, starts: &[(Offset, u64)]) {
+    pub(super) fn publish(&self, end: Offset, bytes: u64, newest_ms: i64, starts: &[(Offset, u64)]) {
         let mut durable = self.durable.lock();
         durable.end = end;
         let segment = durable.segments.back_mut().expect("never empty");
@@ -119,29 +118,31 @@ impl PartitionLog {
             }
         }
         segment.bytes = bytes;
-        segment.append_time_ms = append_time_ms;
+        segment.newest_ms = segment.newest_ms.max(Some(newest_ms));
         drop(durable);
         self.grown.notify_all();
     }
 
-    /// The append time of the last durable record.
-    pub(super) fn append_time_ms(&self) -> i64 {
-        self.durable.lock().segments.back().expect("never empty").append_time_ms
+    /// The latest append time in the active segment.
+    pub(super) fn newest_ms(&self) -> Option<i64> {
+        self.durable.lock().segments.back().expect("never empty").newest_ms
     }
 
     /// Goes on with a new, empty segment.
     pub(super) fn add_segment(&self, base: Offset) {
         let mut durable = self.durable.lock();
-        let append_time_ms = durable.segments.back().expect("never empty").append_time_ms;
-        durable.segments.push_back(Segment { base, bytes: START, append_time_ms, index: Some(Index::default()) });
+        durable.segments.push_back(Segment { base, bytes: START, newest_ms: None, index: Some(Index::default()) });
     }
 
-    /// Takes out the oldest segments whose last record is older than `oldest_ms`, but never the one written to.
+    /// Takes out the oldest segments that are older than `oldest_ms`, but never the one written to. No segment is newer than
+    /// one behind it: a single record from a clock that was ahead keeps its segment no longer than that one lives.
     /// No reader is sent there any more; the files are the caller's to remove, in this order.
     pub(super) fn take_expired(&self, oldest_ms: i64) -> Vec<Offset> {
         let mut durable = self.durable.lock();
         let mut expired = Vec::new();
-        while durable.segments.len() > 1 && durable.segments[0].append_time_ms < oldest_ms {
+        let is_old = |segment: &Segment| segment.newest_ms.is_some_and(|newest_ms| newest_ms < oldest_ms);
+        let last_old = durable.segments.iter().rposition(is_old).map_or(0, |last| last + 1);
+        while durable.segments.len() > 1 && expired.len() < last_old {
             expired.extend(durable.segments.pop_front().map(|segment| segment.base));
         }
         expired

@@ -87,7 +87,8 @@ pub(super) struct Group {
     pub(super) frames: Vec<u8>,
     /// The offset after its last record.
     pub(super) end: Offset,
-    pub(super) append_time_ms: i64,
+    /// The latest append time in it.
+    pub(super) newest_ms: i64,
     /// Where its frames begin, counted from the group's own beginning; one every so often.
     pub(super) starts: Vec<(Offset, u64)>,
     shares: Vec<Share>,
@@ -131,8 +132,8 @@ impl State {
 }
 
 impl Queue {
-    pub(super) fn new(end: Offset, append_time_ms: i64) -> Self {
-        let group = Group { end, append_time_ms, ..Group::default() };
+    pub(super) fn new(end: Offset) -> Self {
+        let group = Group { end, newest_ms: i64::MIN, ..Group::default() };
         let state = State { group, group_begin: end, closing: false, trouble: None };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -162,14 +163,14 @@ impl Queue {
         let begin = state.group_begin;
         let group = &mut state.group;
         let first = group.end;
-        group.append_time_ms = group.append_time_ms.max(now_ms);
+        group.newest_ms = group.newest_ms.max(now_ms);
         for record in records {
             let start = group.frames.len();
             if group.starts.last().is_none_or(|(_, last)| start as u64 >= last + STARTS_BYTES as u64) {
                 group.starts.push((group.end, start as u64));
             }
             let place = u32::try_from(group.end - begin).unwrap_or(u32::MAX);
-            frame::encode(&mut group.frames, group.end, group.append_time_ms, place, &record.key, &record.value);
+            frame::encode(&mut group.frames, group.end, now_ms, place, &record.key, &record.value);
             group.end += 1;
         }
         let was_empty = group.shares.is_empty();
@@ -192,13 +193,13 @@ impl Queue {
                 return Ok(false);
             }
         }
-        let (end, append_time_ms) = (state.group.end, state.group.append_time_ms);
+        let end = state.group.end;
         written.frames.clear();
         if written.frames.capacity() > BUFFER_BYTES_KEPT {
             written.frames = Vec::new();
         }
         written.starts.clear();
-        (written.end, written.append_time_ms) = (end, append_time_ms);
+        (written.end, written.newest_ms) = (end, i64::MIN);
         std::mem::swap(&mut state.group, written);
         state.group_begin = end;
         Ok(true)
@@ -221,7 +222,7 @@ impl Queue {
         let mut behind = {
             let mut state = self.state.lock();
             state.trouble = Some(trouble.to_owned());
-            let fresh = Group { end, append_time_ms: state.group.append_time_ms, ..Group::default() };
+            let fresh = Group { end, newest_ms: i64::MIN, ..Group::default() };
             state.group_begin = end;
             std::mem::replace(&mut state.group, fresh)
         };

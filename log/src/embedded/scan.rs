@@ -43,7 +43,7 @@ pub(super) struct Contents {
     /// Where the last frame ends.
     pub(super) bytes: u64,
     /// The append time of the last record, where there is one.
-    pub(super) append_time_ms: Option<i64>,
+    pub(super) newest_ms: Option<i64>,
     pub(super) index: Index,
     /// How many bytes of a torn write lie behind the last frame; 0 where only zeros do.
     pub(super) torn_bytes: u64,
@@ -54,15 +54,14 @@ pub(super) fn last_segment(path: &Path, file: &File, base: Offset) -> Result<Con
     let io = |e| io_error("read", path, e);
     let length = file.metadata().map_err(io)?.len();
     let mut cursor = Cursor::new(file.try_clone().map_err(io)?, START);
-    let mut contents =
-        Contents { end: base, bytes: START, append_time_ms: None, index: Index::default(), torn_bytes: 0 };
+    let mut contents = Contents { end: base, bytes: START, newest_ms: None, index: Index::default(), torn_bytes: 0 };
     loop {
         match cursor.next(length).map_err(io)? {
             Step::Record(record) if record.offset == contents.end => {
                 contents.index.note(record.offset, contents.bytes);
                 contents.end += 1;
                 contents.bytes = cursor.position();
-                contents.append_time_ms = Some(record.append_time_ms);
+                contents.newest_ms = contents.newest_ms.max(Some(record.append_time_ms));
             }
             // The end may be one only because a sector with a frame's beginning was not written.
             Step::Record(_) | Step::Damaged | Step::End => break,

@@ -42,13 +42,15 @@ pub(super) struct Writer {
     zeros: Vec<u8>,
     /// What the file holds is not known, since a sync or a cut failed.
     suspect: bool,
+    /// The clock when it was last looked for what has expired.
+    looked_at_ms: i64,
 }
 
 impl Writer {
     pub(super) fn new(partition: Arc<PartitionLog>, active: Active, limits: Limits) -> Self {
         let end = partition.bounds().end;
         let zeros = vec![0; usize::try_from(STEP_BYTES).expect("a step fits into memory")];
-        Self { partition, active, end, limits, zeros, suspect: false }
+        Self { partition, active, end, limits, zeros, suspect: false, looked_at_ms: i64::MIN }
     }
 
     /// Runs until the queue is closed and empty.
@@ -106,7 +108,7 @@ impl Writer {
         fail_point!("log-synced", |_| std::process::abort());
         self.active.bytes = end;
         self.end = group.end;
-        self.partition.publish(group.end, end, group.append_time_ms, &group.starts);
+        self.partition.publish(group.end, end, group.newest_ms, &group.starts);
         Ok(())
     }
 
@@ -122,19 +124,21 @@ impl Writer {
         let header = Header {
             partition: self.partition.number,
             base: self.end,
-            append_time_ms_before: self.partition.append_time_ms(),
+            newest_ms_before: self.partition.newest_ms().unwrap_or(i64::MIN),
         };
         let file = segment::create(&self.partition.dir, header)
             .map_err(|e| io_error("make a segment in", &self.partition.dir, e))?;
         self.active = Active { file, base: self.end, bytes: START, allocated: START };
         self.partition.add_segment(self.end);
-        self.drop_expired();
         Ok(())
     }
 
-    /// Drops the segments whose newest record is older than the retention.
-    fn drop_expired(&self) {
-        let oldest_ms = (self.limits.clock)().saturating_sub(self.limits.retention_ms);
+    /// Drops the segments whose newest record is older than the retention, by this look at the clock and by the one before:
+    /// a clock that is ahead for a moment drops nothing.
+    fn drop_expired(&mut self) {
+        let now_ms = (self.limits.clock)();
+        let before_ms = std::mem::replace(&mut self.looked_at_ms, now_ms);
+        let oldest_ms = now_ms.min(before_ms).saturating_sub(self.limits.retention_ms);
         for base in self.partition.take_expired(oldest_ms) {
             let path = segment::path(&self.partition.dir, base);
             match std::fs::remove_file(&path) {

@@ -117,19 +117,45 @@ fn a_log_opened_again_knows_what_has_expired() {
 }
 
 #[test]
-fn append_times_do_not_fall_with_the_clock_nor_with_a_reopen() {
+fn append_times_are_the_clocks_even_where_it_falls() {
     let dir = tempfile::tempdir().unwrap();
     let time = Time::at(10_000);
     let log = open(dir.path(), &time);
     append_hundred_bytes(&log, 1);
     time.set(9_000);
-    append_hundred_bytes(&log, 19);
+    append_hundred_bytes(&log, 1);
     drop(log);
     let log = open(dir.path(), &time);
     append_hundred_bytes(&log, 1);
     time.set(10_001);
     append_hundred_bytes(&log, 1);
-    let times: Vec<i64> = read_from(log.as_ref(), 0, 0, 22).iter().map(|r| r.append_time_ms).collect();
-    assert_eq!(times[..21], [10_000; 21]);
-    assert_eq!(times[21], 10_001);
+    let times: Vec<i64> = read_from(log.as_ref(), 0, 0, 4).iter().map(|r| r.append_time_ms).collect();
+    assert_eq!(times, [10_000, 9_000, 9_000, 10_001]);
+}
+
+#[test]
+fn a_wild_append_time_neither_keeps_a_segment_nor_drops_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let time = Time::at(10_000);
+    let log = open(dir.path(), &time);
+    // The first segment ends with a record from far ahead, the second with one from long ago.
+    append_hundred_bytes(&log, 18);
+    time.set(i64::MAX / 2);
+    append_hundred_bytes(&log, 1);
+    time.set(10_000);
+    append_hundred_bytes(&log, 18);
+    time.set(0);
+    append_hundred_bytes(&log, 1);
+    time.set(10_500);
+    append_hundred_bytes(&log, 19);
+    time.set(10_600);
+    append_hundred_bytes(&log, 1);
+    assert_eq!(bases(dir.path()), [0, 19, 38, 57]);
+    drop(log);
+    let log = open(dir.path(), &time);
+    // By now what is as old as the second segment has expired, the first one with it, and nothing else.
+    time.set(10_001 + RETENTION_MS);
+    wait_for_start(&log, 38);
+    drop(log);
+    assert_eq!(bases(dir.path()), [38, 57]);
 }

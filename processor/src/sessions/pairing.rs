@@ -63,6 +63,7 @@ impl<R: TimelineRows> Insertion<'_, R> {
             Role::Open => (edge, stored.edge),
             Role::Close => (stored.edge, edge),
         };
+        change.youngest_arrival_ms = change.youngest_arrival_ms.max(open.arrival_ms).max(close.arrival_ms);
         self.put_pair(open, close)?;
         change.added.push(Session { start_ms: open.time_ms, end_ms: close.time_ms });
         Ok(stored.partner_edge())

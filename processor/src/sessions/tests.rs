@@ -55,8 +55,13 @@ impl TimelineRows for Rows {
 impl Rows {
     /// Loads, inserts and stores.
     fn insert(&mut self, edge: Edge, rules: &Rules) -> SessionChange {
+        self.insert_at(edge, edge.arrival_ms, rules)
+    }
+
+    /// The same at a stream time that the arrival is ahead of.
+    fn insert_at(&mut self, edge: Edge, now_ms: i64, rules: &Rules) -> SessionChange {
         let mut timeline = Timeline::load(self).unwrap();
-        let change = timeline.insert(self, edge, rules).unwrap();
+        let change = timeline.insert(self, edge, now_ms, rules).unwrap();
         timeline.store(self);
         change
     }
@@ -178,14 +183,19 @@ fn without<T: Ord + Copy>(these: &[T], those: &[T]) -> Vec<T> {
     more.flat_map(|(value, count)| std::iter::repeat_n(value, count)).collect()
 }
 
-/// The same change, in order.
+/// The same change, in order, whenever its edges arrived.
 fn sorted(mut change: SessionChange) -> SessionChange {
     change.removed.sort_unstable();
     change.added.sort_unstable();
+    change.youngest_arrival_ms = 0;
     change
 }
 
 /// What takes the sessions `before` to those `after`, and nothing twice.
 fn difference(before: &[Session], after: &[Session]) -> SessionChange {
-    SessionChange { removed: without(before, after).into(), added: without(after, before).into() }
+    SessionChange {
+        removed: without(before, after).into(),
+        added: without(after, before).into(),
+        youngest_arrival_ms: 0,
+    }
 }

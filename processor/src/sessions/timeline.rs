@@ -42,15 +42,17 @@ impl Timeline {
         Ok(Self { tail, is_tail_changed: false, sealed, dropped: Vec::new() })
     }
 
-    /// What `edge` does to the sessions. `rows` are those that the timeline was loaded from: chunks are read where a search
-    /// needs them, nothing is written. After an error the timeline must not be used again.
+    /// What `edge` does to the sessions at the stream time `now_ms`, which never falls from one edge to the next. `rows` are
+    /// those that the timeline was loaded from: chunks are read where a search needs them, nothing is written. After an
+    /// error the timeline must not be used again.
     pub(crate) fn insert<R: TimelineRows>(
         &mut self,
         rows: &mut R,
         edge: Edge,
+        now_ms: i64,
         rules: &Rules,
     ) -> Result<SessionChange, R::Error> {
-        let mut insertion = Insertion::begin(self, rows, rules, edge.arrival_ms);
+        let mut insertion = Insertion::begin(self, rows, rules, now_ms);
         let change = insertion.pair(edge)?;
         insertion.settle()?;
         Ok(change)

@@ -9,6 +9,7 @@ use super::progress::{self, Progress};
 use super::quarters::{Quarters, Sums, write_sums};
 use super::session_sums::{self, SessionSum};
 use super::store::{Store, StoreError};
+use super::stream_time::Moment;
 use super::ttl::{Life, Spans, Stamp, StreamSeconds};
 use super::{Damaged, Family};
 use rocksdb::WriteBatch;
@@ -18,11 +19,13 @@ use rustc_hash::FxHashMap;
 #[derive(Debug)]
 struct Delta<S> {
     quarters: Quarters<S>,
-    /// When the row was first and last changed by this batch.
+    /// Stream time when the row was first changed.
     first: StreamSeconds,
+    /// The row's life begins here anew.
     touched: StreamSeconds,
-    /// What was in the store was over before this batch had done with the row.
-    starts_anew: bool,
+    /// What was added before the log was silent for longer than the retention. Whether that ended the row's life depends
+    /// on what the store has.
+    before_silence: Option<Box<Self>>,
 }
 
 type Deltas<S> = FxHashMap<Key, Delta<S>>;
@@ -54,25 +57,17 @@ impl Changes {
     }
 
     /// Counts one event of `user_id`.
-    pub(crate) fn count(&mut self, user_id: &str, day: i32, quarter: u8, event: &str, now: StreamSeconds) {
+    pub(crate) fn count(&mut self, user_id: &str, day: i32, quarter: u8, event: &str, at: Moment) {
         let spans = self.spans;
-        add(&mut self.user_counts, counts::user_key(user_id, day, event), quarter, Count::ONE, now, spans);
-        add(&mut self.total_counts, counts::total_key(day, event), quarter, Count::ONE, now, spans);
+        add(&mut self.user_counts, counts::user_key(user_id, day, event), quarter, Count::ONE, at, spans);
+        add(&mut self.total_counts, counts::total_key(day, event), quarter, Count::ONE, at, spans);
     }
 
     /// Puts sessions of `user_id` in, or takes them out where `sum` is negative.
-    pub(crate) fn sessions(
-        &mut self,
-        user_id: &str,
-        day: i32,
-        quarter: u8,
-        pair: u8,
-        sum: SessionSum,
-        now: StreamSeconds,
-    ) {
+    pub(crate) fn sessions(&mut self, user_id: &str, day: i32, quarter: u8, pair: u8, sum: SessionSum, at: Moment) {
         let spans = self.spans;
-        add(&mut self.user_sessions, session_sums::user_key(user_id, day, pair), quarter, sum, now, spans);
-        add(&mut self.total_sessions, session_sums::total_key(day, pair), quarter, sum, now, spans);
+        add(&mut self.user_sessions, session_sums::user_key(user_id, day, pair), quarter, sum, at, spans);
+        add(&mut self.total_sessions, session_sums::total_key(day, pair), quarter, sum, at, spans);
     }
 
     /// Remembers an event_id.
@@ -122,20 +117,34 @@ impl Changes {
     }
 }
 
-fn add<S: Sums>(deltas: &mut Deltas<S>, key: Key, quarter: u8, sums: S, now: StreamSeconds, spans: Spans) {
-    let delta = deltas.entry(key).or_insert_with(|| Delta {
-        quarters: Quarters::default(),
-        first: now,
-        touched: now,
-        starts_anew: false,
-    });
-    // The row's life may end within one batch, when the log was silent for longer than the retention.
-    if spans.is_over(Life::Retention, delta.touched, now) {
-        delta.quarters = Quarters::default();
-        delta.starts_anew = true;
+fn add<S: Sums>(deltas: &mut Deltas<S>, key: Key, quarter: u8, sums: S, at: Moment, spans: Spans) {
+    let delta = deltas.entry(key).or_insert_with(|| Delta::new(at));
+    if spans.is_over(Life::Retention, delta.touched, at.now) {
+        delta.before_silence = Some(Box::new(std::mem::replace(delta, Delta::new(at))));
     }
     delta.quarters.add(quarter, sums);
-    delta.touched = now;
+    delta.touched = delta.touched.max(at.arrival);
+}
+
+impl<S: Sums> Delta<S> {
+    fn new(at: Moment) -> Self {
+        Self { quarters: Quarters::default(), first: at.now, touched: at.arrival, before_silence: None }
+    }
+
+    /// The row, and when it was last touched, after this was added to what was `stored`.
+    fn add_to(&self, stored: Option<(StreamSeconds, Quarters<S>)>, spans: Spans) -> (StreamSeconds, Quarters<S>) {
+        let before = match &self.before_silence {
+            Some(delta) => Some(delta.add_to(stored, spans)),
+            None => stored,
+        };
+        match before.filter(|(touched, _)| !spans.is_over(Life::Retention, *touched, self.first)) {
+            Some((touched, mut quarters)) => {
+                quarters.add_all(&self.quarters);
+                (touched.max(self.touched), quarters)
+            }
+            None => (self.touched, self.quarters.clone()),
+        }
+    }
 }
 
 /// Adds the deltas to what the store has, by quarter in `family` and, where there is one, by day in `days`.
@@ -152,21 +161,15 @@ fn put_days<S: Sums>(
     let damaged = Damaged { kind: family.name() };
     let mut value = Vec::new();
     for ((key, delta), stored) in deltas.iter().zip(stored) {
-        let mut quarters = Quarters::default();
-        if let Some(stored) = stored.filter(|_| !delta.starts_anew) {
-            let (touched, row) = Stamp::split(&stored).ok_or_else(|| damaged.clone())?;
-            if !spans.is_over(Life::Retention, touched, delta.first) {
-                quarters = Quarters::decode(row).ok_or_else(|| damaged.clone())?;
-            }
-        }
-        quarters.add_all(&delta.quarters);
-        if quarters.is_empty() {
-            store.delete(batch, family, key);
-            days.into_iter().for_each(|days| store.delete(batch, days, key));
-            continue;
-        }
+        let stored = stored.map(|stored| {
+            let (touched, row) = Stamp::split(&stored)?;
+            Some((touched, Quarters::decode(row)?))
+        });
+        let stored = stored.map(|row| row.ok_or_else(|| damaged.clone())).transpose()?;
+        let (touched, quarters) = delta.add_to(stored, spans);
+        // A row that was emptied stays for its life: with its stamp, it would depend on the batches.
         value.clear();
-        Stamp::write(delta.touched, &mut value);
+        Stamp::write(touched, &mut value);
         quarters.encode(&mut value);
         store.put(batch, family, key, &value);
         if let Some(days) = days {

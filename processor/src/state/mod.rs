@@ -2,7 +2,8 @@
 //!
 //! | family | kind | key | value | lives |
 //! |---|---|---|---|---|
-//! | `default` | [`progress`] | `progress` | next offset, stream time | for ever |
+//! | `default` | [`progress`] | `progress` | next offset, stream time, suspected append time | for ever |
+//! | `default` | [`sweep`] | `swept` | stream time of the last sweep | for ever |
 //! | `default` | [`identity`] | `identity` | format, partition, rules | for ever |
 //! | `marks` | [`marks`] | user, event_id | | 30 days after arrival |
 //! | `timelines` | [`timelines`] | user, pair, row | session edges | 30 days after the last arrival |
@@ -30,6 +31,8 @@ pub(crate) mod progress;
 pub(crate) mod quarters;
 pub(crate) mod session_sums;
 pub(crate) mod store;
+pub(crate) mod stream_time;
+pub(crate) mod sweep;
 pub(crate) mod timelines;
 pub(crate) mod ttl;
 

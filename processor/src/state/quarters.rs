@@ -58,10 +58,6 @@ impl<S: Sums> Quarters<S> {
         total
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|(_, sums)| sums.is_empty())
-    }
-
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         for (quarter, sums) in self.0.iter().filter(|(_, sums)| !sums.is_empty()) {
             into.push(*quarter);

@@ -50,12 +50,22 @@ pub(crate) enum StoreError {
 
 /// The state of one partition.
 pub(crate) struct Store {
-    db: DB,
+    pub(super) db: DB,
     folder: PathBuf,
     durable_time: DurableTime,
     write_options: WriteOptions,
     /// How many failed flushes and compactions are known of.
     background_errors: AtomicU64,
+    #[cfg(test)]
+    work: Work,
+}
+
+/// How many rows were asked for and written, for the proofs of what an event costs.
+#[cfg(test)]
+#[derive(Debug, Default)]
+struct Work {
+    rows_read: AtomicU64,
+    rows_written: AtomicU64,
 }
 
 impl Store {
@@ -80,8 +90,15 @@ impl Store {
 
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
-        let store =
-            Self { db, folder: folder.into(), durable_time, write_options, background_errors: AtomicU64::new(0) };
+        let store = Self {
+            db,
+            folder: folder.into(),
+            durable_time,
+            write_options,
+            background_errors: AtomicU64::new(0),
+            #[cfg(test)]
+            work: Work::default(),
+        };
         match store.db.get(identity::KEY).map_err(|source| store.error(source))? {
             Some(found) => {
                 identity.check(&found).map_err(|source| StoreError::Refused { folder: folder.into(), source })?;
@@ -113,6 +130,8 @@ impl Store {
                 durable_time: DurableTime::default(),
                 write_options: WriteOptions::default(),
                 background_errors: AtomicU64::new(0),
+                #[cfg(test)]
+                work: Work::default(),
             })
         };
         // Another format may have other families.
@@ -137,6 +156,8 @@ impl Store {
         family: Family,
         keys: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Vec<Option<rocksdb::DBPinnableSlice<'_>>>, StoreError> {
+        #[cfg(test)]
+        let keys = keys.into_iter().inspect(|_| self.count(1, 0));
         self.db
             .batched_multi_get_cf(self.handle(family), keys, true)
             .into_iter()
@@ -145,16 +166,22 @@ impl Store {
     }
 
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        #[cfg(test)]
+        self.count(1, 0);
         self.db.get_cf(self.handle(family), key).map_err(|source| self.error(source))
     }
 
     /// Puts a row into `batch`.
     pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {
+        #[cfg(test)]
+        self.count(0, 1);
         batch.put_cf(self.handle(family), key, value);
     }
 
     /// Takes a row away in `batch`.
     pub(crate) fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) {
+        #[cfg(test)]
+        self.count(0, 1);
         batch.delete_cf(self.handle(family), key);
     }
 
@@ -214,11 +241,37 @@ impl Store {
         }
     }
 
-    fn handle(&self, family: Family) -> &ColumnFamily {
+    #[cfg(test)]
+    fn count(&self, rows_read: u64, rows_written: u64) {
+        self.work.rows_read.fetch_add(rows_read, Ordering::Relaxed);
+        self.work.rows_written.fetch_add(rows_written, Ordering::Relaxed);
+    }
+
+    /// Takes everything out, as if just made: to open a store is most of what a small test costs.
+    #[cfg(test)]
+    pub(crate) fn clear(&self) {
+        let mut batch = WriteBatch::default();
+        batch.delete(progress::KEY);
+        for family in Family::ALL {
+            for row in self.db.iterator_cf(self.handle(family), rocksdb::IteratorMode::Start) {
+                batch.delete_cf(self.handle(family), row.expect("a readable store").0);
+            }
+        }
+        self.write(batch).expect("a writable store");
+        self.durable_time.reset();
+    }
+
+    /// How many rows were read and written so far.
+    #[cfg(test)]
+    pub(crate) fn work(&self) -> (u64, u64) {
+        (self.work.rows_read.load(Ordering::Relaxed), self.work.rows_written.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn handle(&self, family: Family) -> &ColumnFamily {
         self.db.cf_handle(family.name()).expect("every family is opened with the store")
     }
 
-    fn error(&self, source: rocksdb::Error) -> StoreError {
+    pub(super) fn error(&self, source: rocksdb::Error) -> StoreError {
         StoreError::Db { folder: self.folder.clone(), source }
     }
 }
@@ -341,7 +394,7 @@ fn family_options(family: Family, spans: Spans, durable_time: &DurableTime, memo
         Some((touched, _)) if spans.is_over(life, touched, durable_time.get()) => CompactionDecision::Remove,
         _ => CompactionDecision::Keep,
     });
-    // Files that nothing is written into any more are looked through once a week all the same.
-    options.set_periodic_compaction_seconds(7 * 24 * 60 * 60);
+    // By the wall clock, and set where there is a filter; ours goes by stream time ([`super::sweep`]).
+    options.set_periodic_compaction_seconds(0);
     options
 }

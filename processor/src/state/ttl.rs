@@ -15,6 +15,11 @@ pub(crate) fn stream_seconds(append_time_ms: i64) -> StreamSeconds {
     StreamSeconds::try_from(append_time_ms.div_euclid(1000).max(0)).unwrap_or(StreamSeconds::MAX)
 }
 
+/// The milliseconds of a stream time.
+pub(crate) fn millis(time: StreamSeconds) -> i64 {
+    i64::from(time) * 1000
+}
+
 /// How long raw events, session edges, pairs and idempotency marks live after arrival: 30 days.
 pub(crate) const ARRIVAL_SECONDS: u32 = 30 * 24 * 60 * 60;
 
@@ -40,7 +45,7 @@ impl Spans {
             Life::Arrival => ARRIVAL_SECONDS,
             Life::Retention => self.retention,
         };
-        now >= touched.saturating_add(span)
+        u64::from(now) >= u64::from(touched) + u64::from(span)
     }
 }
 
@@ -68,6 +73,11 @@ pub(crate) struct DurableTime(Arc<AtomicU32>);
 impl DurableTime {
     pub(crate) fn set(&self, now: StreamSeconds) {
         self.0.fetch_max(now, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> StreamSeconds {

@@ -13,7 +13,7 @@ fn history(edges: impl IntoIterator<Item = Edge>) -> Rows {
     let mut rows = Rows::default();
     let mut timeline = Timeline::load(&mut rows).unwrap();
     for edge in edges {
-        timeline.insert(&mut rows, edge, &rules()).unwrap();
+        timeline.insert(&mut rows, edge, 0, &rules()).unwrap();
     }
     timeline.store(&mut rows);
     rows
@@ -68,7 +68,7 @@ fn nested_sessions_close_in_turn() {
     let mut rows = opens(50_000);
     let mut timeline = Timeline::load(&mut rows).unwrap();
     for index in 0..50_000 {
-        let change = timeline.insert(&mut rows, close((50_000 + index) * MINUTE, 0), &rules()).unwrap();
+        let change = timeline.insert(&mut rows, close((50_000 + index) * MINUTE, 0), 0, &rules()).unwrap();
         assert_eq!(change.added[0].start_ms, (49_999 - index) * MINUTE);
     }
     timeline.store(&mut rows);
@@ -121,7 +121,7 @@ fn an_instant_of_any_number_of_edges_is_one_small_row() {
     assert!(rows.rows[&RowId::Tail].0.len() <= 64 * 10);
     let mut timeline = Timeline::load(&mut rows).unwrap();
     for index in 0..100_000 {
-        let change = timeline.insert(&mut rows, close(0, 100_000 + index), &rules()).unwrap();
+        let change = timeline.insert(&mut rows, close(0, 100_000 + index), 0, &rules()).unwrap();
         assert_eq!(change.added.as_slice(), [Session { start_ms: 0, end_ms: 0 }]);
     }
     timeline.store(&mut rows);
@@ -135,12 +135,12 @@ fn many_sessions_that_end_at_one_instant_are_found_one_by_one() {
     let mut rows = opens(5_000);
     let mut timeline = Timeline::load(&mut rows).unwrap();
     for index in 0..5_000 {
-        let change = timeline.insert(&mut rows, close(5_000 * MINUTE, 0), &rules()).unwrap();
+        let change = timeline.insert(&mut rows, close(5_000 * MINUTE, 0), 0, &rules()).unwrap();
         assert_eq!(change.added[0].start_ms, (4_999 - index) * MINUTE);
     }
-    let change = timeline.insert(&mut rows, open(-1, 0), &rules()).unwrap();
+    let change = timeline.insert(&mut rows, open(-1, 0), 0, &rules()).unwrap();
     assert_eq!((change.removed.len(), change.added.len()), (0, 0), "no close is left over");
-    let change = timeline.insert(&mut rows, open(2_500 * MINUTE + 1, 0), &rules()).unwrap();
+    let change = timeline.insert(&mut rows, open(2_500 * MINUTE + 1, 0), 0, &rules()).unwrap();
     assert_eq!((change.removed.len(), change.added.len()), (1, 1), "the furthest loses its close");
     timeline.store(&mut rows);
     assert_eq!(rows.entries(0, &rules()).len(), 10_002);

@@ -56,6 +56,7 @@ fn a_late_close_passes_the_later_ones_on() {
         SessionChange {
             removed: smallvec![session(1, 6), session(2, 5)],
             added: smallvec![session(1, 5), session(2, 3)],
+            youngest_arrival_ms: 0,
         }
     );
 }
@@ -126,7 +127,7 @@ fn rows_that_contradict_each_other_are_an_error() {
         let mut rows = rows.clone();
         rows.rows.remove(&lost);
         let mut timeline = Timeline::load(&mut rows).unwrap();
-        let result = (0..20).try_for_each(|time_ms| timeline.insert(&mut rows, close(time_ms, 0), &rules).map(drop));
+        let result = (0..20).try_for_each(|time_ms| timeline.insert(&mut rows, close(time_ms, 0), 0, &rules).map(drop));
         assert!(matches!(result, Err(Damaged(_))), "without {lost:?}");
     }
 }

@@ -85,8 +85,8 @@ proptest! {
         for (edge, is_stored) in edges.iter().zip(stores) {
             each.expire(edge.arrival_ms, &rules);
             let change = each.insert(*edge, &rules);
-            prop_assert_eq!(&in_memory.insert(&mut once, *edge, &rules).unwrap(), &change);
-            prop_assert_eq!(&now_and_then.insert(&mut some, *edge, &rules).unwrap(), &change);
+            prop_assert_eq!(&in_memory.insert(&mut once, *edge, edge.arrival_ms, &rules).unwrap(), &change);
+            prop_assert_eq!(&now_and_then.insert(&mut some, *edge, edge.arrival_ms, &rules).unwrap(), &change);
             if is_stored {
                 now_and_then.store(&mut some);
             }

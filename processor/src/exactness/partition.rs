@@ -1,0 +1,198 @@
+//! A store that a test folds into, stops, opens again, takes back to what was on disk, and asks.
+
+use crate::fold::fold;
+use crate::rules::{SessionPair, SessionRules};
+use crate::state::identity::Identity;
+use crate::state::progress::Progress;
+use crate::state::store::{Memory, Store};
+use crate::state::ttl::{ARRIVAL_SECONDS, Spans, Stamp};
+use crate::state::{Family, stream_time::StreamTime};
+use crate::{query, sessions};
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use tempfile::TempDir;
+use track_log::Record;
+use track_oracle::{Counts, GroupBy, Query, Rules, SessionSum, Sessions};
+use track_proto::calendar::{Calendar, day_of_date};
+use track_proto::view::{self, Question, WeekStart};
+
+/// 400 days.
+pub(super) const RETENTION_S: u32 = 400 * 24 * 60 * 60;
+
+/// One row that is alive: family, key, value.
+pub(super) type Row = (&'static str, Vec<u8>, Vec<u8>);
+
+/// A store and where it is.
+struct Opened {
+    store: Store,
+    folder: TempDir,
+    memory: Memory,
+    /// What it was made for; the rules of the test that has it now are others.
+    identity: Identity,
+}
+
+thread_local! {
+    /// Stores that a test has done with, to be used by its next case. All partitions of a test have one retention.
+    static SPARE: RefCell<Vec<Opened>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) struct Partition {
+    /// Always there but while it is exchanged.
+    opened: Option<Opened>,
+    spans: Spans,
+    rules: SessionRules,
+    session_rules: sessions::Rules,
+}
+
+impl Partition {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self::with_retention(rules, RETENTION_S)
+    }
+
+    pub(super) fn with_retention(rules: &Rules, retention: u32) -> Self {
+        let pair = |(open, close): &(String, String)| SessionPair { open: open.clone(), close: close.clone() };
+        let session_pairs: Vec<_> = rules.pairs.iter().map(pair).collect();
+        let identity = Identity {
+            partition: 0,
+            partition_count: 1,
+            session_pairs: session_pairs.clone(),
+            session_duration_ms_max: rules.session_ms_max,
+            retention_seconds: retention,
+        };
+        let spans = Spans { retention };
+        let opened = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            let (folder, memory) = (tempfile::tempdir().unwrap(), Memory::new(8 << 20));
+            Opened { store: Store::open(folder.path(), &identity, spans, &memory).unwrap(), folder, memory, identity }
+        });
+        opened.store.clear();
+        Self {
+            opened: Some(opened),
+            spans,
+            rules: SessionRules::new(session_pairs).unwrap(),
+            session_rules: sessions::Rules::new(rules.session_ms_max, i64::from(ARRIVAL_SECONDS) * 1000),
+        }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.opened.as_ref().unwrap().store
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.store().progress().unwrap().unwrap_or_default()
+    }
+
+    /// Folds and writes, and says how many records that were; the fold is told after `sessions_moved` events to end.
+    pub(super) fn fold_some(&self, records: &[Record], sessions_moved: usize) -> usize {
+        let left = Cell::new(sessions_moved);
+        let has_time = || {
+            left.set(left.get().saturating_sub(1));
+            left.get() > 0
+        };
+        let before = self.progress();
+        let folded =
+            fold(self.store(), &self.rules, &self.session_rules, self.spans, before, records, has_time).unwrap();
+        folded.changes.commit(self.store(), folded.progress).unwrap();
+        folded.consumed
+    }
+
+    /// Folds all of `log` that is not folded yet, in batches of `batch`.
+    pub(super) fn fold(&self, log: &[Record], batch: usize) {
+        let next = usize::try_from(self.progress().next_offset).unwrap();
+        for records in log[next..].chunks(batch) {
+            assert_eq!(self.fold_some(records, usize::MAX), records.len());
+        }
+    }
+
+    /// Closes the store, which brings everything to disk, and opens it.
+    pub(super) fn reopen(&mut self) {
+        let Opened { store, folder, memory, identity } = self.opened.take().unwrap();
+        drop(store);
+        let store = Store::open(folder.path(), &identity, self.spans, &memory).unwrap();
+        self.opened = Some(Opened { store, folder, memory, identity });
+    }
+
+    /// Goes on with what is on disk at this moment: what a crash would leave.
+    pub(super) fn crash(&mut self) {
+        let Opened { store, folder, memory, identity } = self.opened.take().unwrap();
+        let left = tempfile::tempdir().unwrap();
+        copy(folder.path(), left.path());
+        drop((store, folder));
+        let store = Store::open(left.path(), &identity, self.spans, &memory).unwrap();
+        self.opened = Some(Opened { store, folder: left, memory, identity });
+    }
+
+    pub(super) fn metrics(&self, query: &Query) -> Counts {
+        let question = question(query);
+        let (_, rows) = query::counts(&self.store().view(), self.spans, &question).unwrap();
+        let mut counts = Counts::new();
+        for row in rows {
+            let before = counts.entry(question.calendar.label(row.bucket)).or_default().insert(row.event, row.count);
+            assert_eq!(before, None, "a bucket and event have one row");
+        }
+        counts
+    }
+
+    pub(super) fn sessions(&self, query: &Query) -> Sessions {
+        let question = question(query);
+        let (_, rows) = query::sessions(&self.store().view(), self.spans, &self.rules, &question).unwrap();
+        let rows = rows.into_iter().map(|row| {
+            let sum = SessionSum { count: row.count, duration_ms: row.duration_ms_sum };
+            (question.calendar.label(row.bucket), sum)
+        });
+        rows.collect()
+    }
+
+    pub(super) fn answers(&self, query: &Query) -> (Counts, Sessions) {
+        (self.metrics(query), self.sessions(query))
+    }
+
+    /// Every row that is alive, in order, and what the progress says of time.
+    pub(super) fn live_rows(&self) -> (StreamTime, Vec<Row>) {
+        let view = self.store().view();
+        let progress = view.progress().unwrap();
+        let mut rows = Vec::new();
+        for family in Family::ALL {
+            view.scan(family, &[], &[0xff; 64], |key, value| {
+                let (touched, _) = Stamp::split(value).unwrap();
+                if !self.spans.is_over(family.life(), touched, progress.stream_time) {
+                    rows.push((family.name(), key.to_vec(), value.to_vec()));
+                }
+                Ok(())
+            })
+            .unwrap();
+        }
+        (StreamTime { now: progress.stream_time, suspect: progress.suspect }, rows)
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        SPARE.with_borrow_mut(|spare| spare.extend(self.opened.take()));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+fn question(query: &Query) -> Question {
+    let group_by = match query.group_by {
+        GroupBy::Hour => view::GroupBy::Hour,
+        GroupBy::Day => view::GroupBy::Day,
+        GroupBy::Week => view::GroupBy::Week,
+        GroupBy::Month => view::GroupBy::Month,
+    };
+    let calendar = Calendar {
+        start_day: day_of_date(query.start),
+        end_day: day_of_date(query.end),
+        group_by,
+        week_start: if query.weeks_from_monday { WeekStart::Monday } else { WeekStart::Sunday },
+        timezone: query.timezone,
+    };
+    Question { calendar, user_id: query.user.clone(), events: query.events.clone() }
+}
