@@ -68,9 +68,8 @@ impl Shared {
         let home = self.home(partition);
         match home.open() {
             Ok((store, progress)) => {
-                let start = home
-                    .start(progress.next_offset)
-                    .map_err(|source| ProcessorError::Log { partition, source })?;
+                let start =
+                    home.start(progress.next_offset).map_err(|source| ProcessorError::Log { partition, source })?;
                 let progress = Progress { next_offset: start, ..progress };
                 Ok((Arc::new(Owned::new(home, Some(store), progress, self)), Some(start)))
             }

@@ -115,7 +115,11 @@ impl Home {
         while !stop.wait(pace.next()) {
             match self.try_to_mend(&mut damage) {
                 Ok(mended) => {
-                    tracing::info!(partition = self.partition, offset = mended.progress.next_offset, "the store is open");
+                    tracing::info!(
+                        partition = self.partition,
+                        offset = mended.progress.next_offset,
+                        "the store is open"
+                    );
                     return Ok(Some(mended));
                 }
                 Err(Setback::Store(error)) => damage = self.judge(error, &say)?,

@@ -87,15 +87,12 @@ fn freeze(cluster: &Cluster, which: usize) {
 
 /// Two users' events with one id, sent once more after each thing that may happen to a service or to its state.
 fn one_event_counts_once(cluster: &mut Cluster, second: &mut Track, dir: &Path) {
-    let event = |user: &str| {
-        json!({"event": "once", "user_id": user, "event_id": "the-same", "timestamp": "2025-06-01T12:00:00Z"})
-    };
+    let event = |user: &str| json!({"event": "once", "user_id": user, "event_id": "the-same", "timestamp": "2025-06-01T12:00:00Z"});
     let both = [event("ann"), event("bob")];
     let mut position = String::new();
     let check = |query: SocketAddr, position: &str, when: &str| {
         for (user, count) in [("&user_id=ann", 1), ("&user_id=bob", 1), ("", 2)] {
-            let target =
-                format!("/metrics?start_date=2025-06-01&end_date=2025-06-01{user}&min_position={position}");
+            let target = format!("/metrics?start_date=2025-06-01&end_date=2025-06-01{user}&min_position={position}");
             let answer = eventually(TAKEN_WITHIN, &target, || {
                 let answer = Request::get(&target).send(query)?;
                 anyhow::ensure!(answer.status != 503, "{answer}");

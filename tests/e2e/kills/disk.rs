@@ -38,8 +38,10 @@ impl SmallDisk {
         }
         let script = scripts.join("track-on-a-small-disk");
         let mount = format!("mount -t tmpfs -o {ROOM} tmpfs '{}' && exec '{TRACK}' \"$@\"", self.dir.display());
-        let text = format!("#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{}' track \"$@\"\n",
-            mount.replace('\'', r"'\''"));
+        let text = format!(
+            "#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c '{}' track \"$@\"\n",
+            mount.replace('\'', r"'\''")
+        );
         fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         start.binary(script)

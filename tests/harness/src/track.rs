@@ -43,7 +43,13 @@ impl Start {
     /// A role, or all of them in one process; logs are kept in `log_dir`.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>, role: Option<&'static str>, log_dir: &Path) -> Self {
-        let start = Self { binary: binary.into(), role, args: Vec::new(), environment: Vec::new(), log_dir: log_dir.to_owned() };
+        let start = Self {
+            binary: binary.into(),
+            role,
+            args: Vec::new(),
+            environment: Vec::new(),
+            log_dir: log_dir.to_owned(),
+        };
         let start = start.flag("--admin-listen", "127.0.0.1:0").flag("--log-format", "json");
         if role == Some("processor") {
             start.flag("--grpc-listen", "127.0.0.1:0")
