@@ -2,6 +2,7 @@
 
 use crate::tree;
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use toml::Table;
 
 /// Each crate of the workspace, its folder, and which of our own crates its code may use.
@@ -83,6 +84,21 @@ fn features_of_a_dependency_stand_in_one_place() {
         }
     }
     assert!(wrong.is_empty(), "only `workspace = true` may stand here: {wrong:#?}");
+}
+
+#[test]
+fn what_users_build_has_no_points_to_fail_at() {
+    let features = |edges: &str| {
+        let tree = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--package", "track", "--invert", "fail", "--edges", edges])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        String::from_utf8(tree.stdout).unwrap()
+    };
+    assert!(!features("normal,build,features").contains("failpoints"));
+    assert!(features("all,features").contains("failpoints"), "the tests have them");
 }
 
 #[test]

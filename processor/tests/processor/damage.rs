@@ -92,8 +92,10 @@ async fn sound_store() -> (tempfile::TempDir, PathBuf, Answers) {
     (dir, sound, truth)
 }
 
-/// What is done to a file, and what it does.
-const DAMAGES: [(&str, fn(&Path)); 4] = [
+/// How a file is damaged.
+type Damage = fn(&Path);
+
+const DAMAGES: [(&str, Damage); 4] = [
     ("a bit flipped", |path| {
         let mut bytes = fs::read(path).unwrap();
         let middle = bytes.len() / 2;
