@@ -3,13 +3,18 @@
 
 locked := $(if $(CI),--locked)
 
-.PHONY: help run build test lint fmt
+# The measures of bench/README.md.
+bench_parts := bench-fold bench-ingest bench-query bench-freshness bench-memory bench-start
+SIZE ?= small
+
+.PHONY: help run build test lint fmt bench bench-build $(bench_parts)
 
 help:
 	@echo "make run    build track and start it on http://127.0.0.1:8080; options: make run ARGS='--listen 0.0.0.0:80'"
 	@echo "make test   every test, those against a real Kafka broker included"
 	@echo "make lint   formatting, clippy, and the dependencies' licences and sources"
 	@echo "make fmt    format the code"
+	@echo "make bench  measure track beside its peers; SIZE=full for the full size, make bench-fold for one part"
 
 run: build
 	@$(or $(CARGO_TARGET_DIR),target)/release/track $(ARGS)
@@ -30,3 +35,13 @@ lint:
 
 fmt:
 	cargo fmt --all
+
+bench-build:
+	@scripts/setup test
+	@scripts/build build --release $(locked) -p track -p track-bench --bins
+
+bench: bench-build
+	bench/run --size $(SIZE) $(ARGS)
+
+$(bench_parts): bench-%: bench-build
+	bench/run $* --size $(SIZE) $(ARGS)

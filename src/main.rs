@@ -8,6 +8,7 @@
 //! - [`server`]: sockets, TLS, connections, draining; knows nothing of track
 //! - [`api`]: what surrounds the rooms' routes: CORS, request metrics, 404 and 405, the API's description
 //! - [`admin`]: `/healthz`, `/readyz`, `/metrics`
+//! - [`load`]: the load generator, a client of all this
 //! - [`clock`]: the wall clock, read here and nowhere else
 
 mod admin;
@@ -16,13 +17,14 @@ mod cli;
 mod clock;
 mod flags;
 mod limits;
+mod load;
 mod logging;
 mod process;
 mod roles;
 mod server;
 mod standalone;
 
-use cli::Role;
+use cli::{Role, Task};
 use process::Process;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +33,10 @@ use std::time::Duration;
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let role = cli::parse();
+    let role = match cli::parse() {
+        Task::Serve(role) => role,
+        Task::Load(flags) => return load::main(&flags),
+    };
     logging::init(role.common());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

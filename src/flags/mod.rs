@@ -3,11 +3,13 @@
 mod fold;
 mod kafka;
 mod listen;
+mod load;
 mod values;
 
 pub(crate) use fold::FoldFlags;
 pub(crate) use kafka::{GroupProtocol, KafkaFlags};
 pub(crate) use listen::{CommonFlags, LogFormat, PublicFlags, TlsFlags};
+pub(crate) use load::{LoadFlags, Target};
 
 use clap::Args;
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Table;
 
 /// Each crate of the workspace, its folder, and which of our own crates its code may use.
-const ROOMS: [(&str, &str, &[&str]); 7] = [
+const ROOMS: [(&str, &str, &[&str]); 8] = [
     ("track-proto", "proto", &[]),
     ("track-log", "log", &["track-proto"]),
     ("track-ingest", "ingest", &["track-proto", "track-log"]),
@@ -13,6 +13,7 @@ const ROOMS: [(&str, &str, &[&str]); 7] = [
     ("track-query-api", "query-api", &["track-proto"]),
     ("track", ".", &["track-proto", "track-log", "track-ingest", "track-processor", "track-query-api"]),
     ("track-harness", "tests/harness", &["track-proto"]),
+    ("track-bench", "bench", &["track-proto", "track-log", "track-ingest", "track-harness"]),
 ];
 
 /// Names that say nothing about what is inside, and so attract everything.
