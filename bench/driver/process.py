@@ -19,6 +19,7 @@ class Usage:
     code: int
     cpu_seconds: float
     rss_peak_bytes: int
+    written_bytes: int
 
 
 class Process:
@@ -57,26 +58,17 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
     def rss_bytes(self):
-        return self._status("VmRSS")
-
-    def rss_peak_bytes(self):
-        return self._status("VmHWM")
-
-    def written_bytes(self):
-        """What it sent to the disk so far."""
-        with open(f"/proc/{self.pid}/io") as io:
-            return next(int(line.split()[1]) for line in io if line.startswith("write_bytes"))
-
-    def _status(self, field):
+        """What it has in memory now."""
         with open(f"/proc/{self.pid}/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field + ":"))
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS:"))
 
     def wait(self):
         """Until it ends by itself."""
         if self.usage is None:
             _, status, used = os.wait4(self.pid, 0)
             self.child.returncode = os.waitstatus_to_exitcode(status)
-            self.usage = Usage(self.child.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+            cpu = used.ru_utime + used.ru_stime
+            self.usage = Usage(self.child.returncode, cpu, used.ru_maxrss * 1024, used.ru_oublock * 512)
         return self.usage
 
     def terminate(self):

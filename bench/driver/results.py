@@ -1,6 +1,7 @@
 """What came of it: bench/results.json, to which each part adds its own, and bench/results.md made from that."""
 
 import json
+import re
 import statistics
 
 from . import machine, place
@@ -37,10 +38,19 @@ def keep(part, size, measures, commands):
         "size": size.name,
         "versions": machine.versions(),
         "measures": measures,
-        "commands": sorted({command.replace(str(place.ROOT) + "/", "") for command in commands}),
+        "commands": sorted({in_general(command) for command in commands}),
     }
     FILE.write_text(json.dumps(results, indent=1) + "\n")
     TABLE.write_text(table(results))
+
+
+def in_general(command):
+    """A command without what differs from run to run."""
+    command = command.replace(str(place.ROOT) + "/", "")
+    command = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", command)
+    command = re.sub(r"--rate \d+\.\d+ (.*)--events \d+", r"--rate HALF \1--events FOR-THE-TIME", command)
+    command = re.sub(r"--events \d+ --rate \d+\.\d+", "--events FOR-THE-TIME --rate HALF", command)
+    return re.sub(r"(--seed |bench-|bench-streams-)\d+", r"\1N", command)
 
 
 def table(results):
@@ -53,7 +63,7 @@ def table(results):
     ]
     for part, found in results["parts"].items():
         lines += [f"## {part} ({found['size']}, {found['versions']['track']} at {found['versions']['commit']})", ""]
-        lines += ["| measure | side | " + "numbers |", "|---|---|---|"]
+        lines += ["| measure | side | numbers |", "|---|---|---|"]
         for measure, sides in found["measures"].items():
             for side, summary in sides.items():
                 numbers = summary["median"] if isinstance(summary, dict) and "median" in summary else summary

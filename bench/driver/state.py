@@ -1,5 +1,6 @@
 """A large state: the memory it takes to make it, the disk it takes to keep it, the time it takes to open it."""
 
+import json
 import time
 
 from . import place
@@ -16,13 +17,10 @@ def memory(size, runs):
     data, events = fill(size)
     with standalone(data) as track:
         samples = fold(track, size.state_events)
-        written_by_fold = track.written_bytes()
         usage = track.terminate()
     half = [rss for folded, rss in samples if folded >= size.state_events / 2]
-    state = data / "state"
-    at_rest = place.bytes_under(state)
-    run("compact-state", [place.binary("compact-state"), "--state", state])
-    compacted = place.bytes_under(state)
+    compact = [place.binary("compact-state"), "--state", data / "state"]
+    tables = json.loads(run("compact-state", compact)[0])
     with standalone(data).wait_ready() as track:
         load("--to", "nothing", "--url", track.url, *events)
         track.terminate()
@@ -37,16 +35,17 @@ def memory(size, runs):
         "disk": {
             "track": {
                 "log_bytes_an_event": place.bytes_under(data / "log") / size.state_events,
-                "state_bytes_an_event": at_rest / size.state_events,
-                "state_bytes_an_event_compacted": compacted / size.state_events,
-                "write_amplification": written_by_fold / compacted,
+                "state_bytes_an_event": tables["bytes_before"] / size.state_events,
+                "state_bytes_an_event_compacted": tables["bytes"] / size.state_events,
+                "written_bytes_an_event": usage.written_bytes / size.state_events,
+                "written_over_compacted_state": usage.written_bytes / tables["bytes"],
             }
         },
     }
 
 
 def start(size, runs):
-    data = place.WORK / "state"
+    data = place.WORK / f"state-{size.name}"
     if not (data / "state").exists():
         data, _ = fill(size)
         with standalone(data) as track:
@@ -67,7 +66,7 @@ def start(size, runs):
 
 
 def fill(size):
-    data = place.empty("state")
+    data = place.empty(f"state-{size.name}")
     events = ["--events", size.state_events, "--users", size.state_users, "--until", UNTIL]
     load("--to", "folder", "--data-dir", data, "--partitions", 4, *events)
     return data, events

@@ -114,7 +114,8 @@ fn pair(mut events: Vec<(i64, u8)>) -> Vec<(i64, i64)> {
     for instant in events.chunk_by(|a, b| a.0 == b.0) {
         let now_ms = instant[0].0;
         let mut plays = instant.iter().filter(|(_, name)| *name == PLAY).count();
-        for _ in plays..instant.len() {
+        let stops = instant.len() - plays;
+        for _ in 0..stops {
             match open.pop_if(|start_ms| now_ms - *start_ms <= SESSION_MS_MAX) {
                 Some(start_ms) => sessions.push((start_ms, now_ms)),
                 None if plays > 0 => {

@@ -104,16 +104,19 @@ impl Questions {
         let path: Uri = path.parse()?;
         let deadline = Instant::now() + COUNTED_WITHIN;
         loop {
-            let failure = match self.connection.get(path.clone()).await {
-                Ok(answer) if answer.status == StatusCode::OK => return rows_of(&answer),
-                Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE => bail!("{path}: {}", answer.text()),
-                Ok(answer) => answer.text(),
-                Err(error) => format!("{error:#}"),
+            let answer = match self.connection.get(path.clone()).await {
+                Ok(answer) => answer,
+                // The connection may have been idle for so long that it was closed just now.
+                Err(_) => self.connection.get(path.clone()).await.with_context(|| path.to_string())?,
             };
-            if Instant::now() >= deadline {
-                bail!("{path}: {failure}");
+            match answer.status {
+                StatusCode::OK => return rows_of(&answer),
+                // Not all of it is counted yet.
+                StatusCode::SERVICE_UNAVAILABLE if Instant::now() < deadline => {
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                _ => bail!("{path}: {}", answer.text()),
             }
-            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }

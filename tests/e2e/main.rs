@@ -5,6 +5,7 @@
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
+//! - [`generator`]: `track load` finds what is wrong, and nothing where nothing is
 //! - [`examples`]: what we ship to try it with works
 //!
 //! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop.
@@ -21,6 +22,7 @@
 mod case;
 mod crashes;
 mod examples;
+mod generator;
 mod load;
 mod openapi;
 mod operators;

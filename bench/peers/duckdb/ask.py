@@ -19,10 +19,12 @@ ZONE = "America/New_York"
 USERS = ["user-1", "user-3", "user-10", "user-100", "user-1000", "user-30", "user-300", "user-2", "user-20", "user-200"]
 
 BY_DAY = """
-    SELECT CAST(happened AS DATE) AS bucket, event, count(*) FROM events
+    SELECT CAST(happened AS DATE) AS bucket, event, count(*) FROM {table}
     WHERE happened >= CAST($start AS TIMESTAMP) AND happened < CAST($end AS TIMESTAMP) + INTERVAL 1 DAY {user}
     GROUP BY ALL
 """
+USER = BY_DAY.format(table="events_by_user", user="AND user_id = $user")
+ALL = BY_DAY.format(table="events", user="")
 BY_MONTH = """
     SELECT CAST(date_trunc('month', happened AT TIME ZONE 'UTC' AT TIME ZONE $zone) AS DATE) AS bucket, event, count(*)
     FROM events
@@ -38,8 +40,8 @@ def main():
     end = datetime.fromisoformat(until.replace("Z", "+00:00")).date()
     month, year = end - timedelta(days=29), end - timedelta(days=364)
     questions = {
-        "user-month": lambda n: (BY_DAY.format(user="AND user_id = $user"), bind(month, end, user=USERS[n % len(USERS)])),
-        "month-by-day": lambda n: (BY_DAY.format(user=""), bind(month, end)),
+        "user-month": lambda n: (USER, bind(month, end, user=USERS[n % len(USERS)])),
+        "month-by-day": lambda n: (ALL, bind(month, end)),
         "year-by-month": lambda n: (BY_MONTH, bind(year, end, zone=ZONE)),
     }
     kinds, checks = {}, []
