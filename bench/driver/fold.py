@@ -11,6 +11,8 @@ from .track import Broker, Track, load, standalone
 
 PARTITIONS = 12
 UNTIL = "2025-06-01T12:00:00Z"
+# A look costs the process that is looked at something.
+LOOK_EVERY = 0.05
 DAYS = 37  # a span of 30, and a week for what is late
 
 
@@ -70,8 +72,8 @@ def drain(track, events):
             began[:] = moment
             return False
 
-        wait_until("the first fold", is_begun, track, every=0.01)
-        wait_until("the last fold", lambda: track.folded() >= events, track, every=0.01)
+        wait_until("the first fold", is_begun, track, every=LOOK_EVERY)
+        wait_until("the last fold", lambda: track.folded() >= events, track, every=LOOK_EVERY)
         caught_up = time.monotonic() - began[0]
         usage = track.terminate()
         seconds = time.monotonic() - began[0]
