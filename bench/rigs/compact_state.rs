@@ -1,10 +1,11 @@
 //! Compacts the state in a folder, and says how large it was and is. No track may be running on it.
 //!
-//! `compact-state --state FOLDER` prints one line of JSON. Compressed as track compresses: lz4, zstd at the bottom.
+//! `compact-state --state FOLDER` prints one line of JSON. Tables are written as track writes them: filters, blocks, lz4 and
+//! at the bottom zstd.
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use rocksdb::{BottommostLevelCompaction, CompactOptions, DB, DBCompressionType, Options};
+use rocksdb::{BlockBasedOptions, BottommostLevelCompaction, CompactOptions, DB, DBCompressionType, Options};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn compact(folder: &Path) -> anyhow::Result<()> {
+    let mut table = BlockBasedOptions::default();
+    table.set_bloom_filter(10.0, false);
+    table.set_block_size(16 * 1024);
+    table.set_format_version(6);
     let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
