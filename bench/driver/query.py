@@ -1,7 +1,9 @@
 """Query: three questions at two sizes, against DuckDB over the same events; then from 16 clients while ingest runs."""
 
 import json
+import os
 import subprocess
+import sys
 from datetime import datetime, timezone
 
 from . import place
@@ -106,11 +108,10 @@ def duckdb(python, data, until, track):
 
 
 def duckdb_python():
-    """A Python that has DuckDB; made where it is missing."""
+    """A Python that finds DuckDB, which is fetched where it is missing."""
     home = place.ROOT / ".cache/duckdb"
-    python = home / "bin/python"
-    if not python.exists():
-        subprocess.run(["python3", "-m", "venv", str(home)], check=True)
-        wanted = str(place.DUCKDB / "requirements.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", wanted], check=True)
-    return python
+    if not (home / "duckdb").is_dir():
+        wanted = ["--target", str(home), "-r", str(place.DUCKDB / "requirements.txt")]
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", *wanted], check=True)
+    os.environ["PYTHONPATH"] = str(home)
+    return sys.executable
