@@ -3,7 +3,11 @@
 
 locked := $(if $(CI),--locked)
 
-.PHONY: help run build test lint fmt fuzz
+# The measures of bench/README.md.
+bench_parts := bench-fold bench-ingest bench-query bench-freshness bench-memory bench-start
+SIZE ?= small
+
+.PHONY: help run build test lint fmt fuzz bench bench-build $(bench_parts)
 
 help:
 	@echo "make run    build track and start it on http://127.0.0.1:8080; options: make run ARGS='--listen 0.0.0.0:80'"
@@ -11,6 +15,7 @@ help:
 	@echo "make lint   formatting, clippy, and the dependencies' licences and sources"
 	@echo "make fuzz   every fuzz target for a minute; longer, or one alone: make fuzz ARGS='600 body'"
 	@echo "make fmt    format the code"
+	@echo "make bench  measure track beside its peers; SIZE=full for the full size, make bench-fold for one part"
 
 run: build
 	@$(or $(CARGO_TARGET_DIR),target)/release/track $(ARGS)
@@ -36,3 +41,13 @@ fuzz:
 fmt:
 	cargo fmt --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
+
+bench-build:
+	@scripts/setup test
+	@scripts/build build --release $(locked) -p track -p track-bench --bins
+
+bench: bench-build
+	bench/run --size $(SIZE) $(ARGS)
+
+$(bench_parts): bench-%: bench-build
+	bench/run $* --size $(SIZE) $(ARGS)

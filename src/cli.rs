@@ -1,7 +1,8 @@
 //! The command line: one role a process, or all of them.
 
 use crate::flags::{
-    DigestFlags, IngestFlags, LogFlags, ProcessorFlags, QueryFlags, ReplayFlags, StandaloneFlags, VerifyFlags,
+    DigestFlags, IngestFlags, LoadFlags, LogFlags, ProcessorFlags, QueryFlags, ReplayFlags, StandaloneFlags,
+    VerifyFlags,
 };
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -48,6 +49,12 @@ enum RoleCommand {
     /// version. What is an event now, or lacked nothing but its key, goes back to track.events; the rest stays. Run it
     /// as often as you like: each record counts once. Letters of the last 29 days are put back.
     ReplayDeadLetters(ReplayFlags),
+    /// Make load, and check the answers.
+    ///
+    /// Posts events that a seed makes, as fast as they are taken or at a rate, and compares what /metrics and /sessions
+    /// answer afterwards with what was sent and acknowledged. Ends with 1 where they differ. Also fills a topic, a log's
+    /// folder or a file with the same events, and asks questions.
+    Load(LoadFlags),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +73,15 @@ enum ProcessorErrand {
     /// Two folds of one log that are at the same offset have the same digest. A running processor is asked with
     /// GET /digest on its admin listener.
     Digest(DigestFlags),
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// To do what a role does.
+    Run(Role),
+    /// To make load.
+    Load(LoadFlags),
 }
 
 /// What this process is.
@@ -115,8 +131,8 @@ impl Role {
     }
 }
 
-/// The role that this process was started in. Ends the process where the command line is wrong or asks for help.
-pub(crate) fn parse() -> Role {
+/// What this process was started for. Ends the process where the command line is wrong or asks for help.
+pub(crate) fn parse() -> Task {
     let args: Vec<OsString> = std::env::args_os().collect();
     parse_from(&args).unwrap_or_else(|error| {
         // Nothing more can be done where even stderr is closed.
@@ -128,7 +144,7 @@ pub(crate) fn parse() -> Role {
     })
 }
 
-fn parse_from(args: &[OsString]) -> Result<Role, clap::Error> {
+fn parse_from(args: &[OsString]) -> Result<Task, clap::Error> {
     let mut matches = Cli::command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches_mut(&mut matches)?;
     let role = match cli.role {
@@ -141,11 +157,12 @@ fn parse_from(args: &[OsString]) -> Result<Role, clap::Error> {
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
         Some(RoleCommand::Verify(flags)) => Role::Verify(flags),
         Some(RoleCommand::ReplayDeadLetters(flags)) => Role::ReplayDeadLetters(flags),
+        Some(RoleCommand::Load(flags)) => return Ok(Task::Load(flags)),
     };
     if let Role::Processor(flags) = &role {
         flags.check().map_err(|message| Cli::command().error(ErrorKind::MissingRequiredArgument, message))?;
     }
-    Ok(role)
+    Ok(Task::Run(role))
 }
 
 /// Where a wrong value came from, when it was not the command line: clap names the flag alone.
@@ -176,11 +193,15 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Role, clap::Error> {
         let args: Vec<OsString> = std::iter::once("track").chain(line.split_whitespace()).map(OsString::from).collect();
-        parse_from(&args)
+        match parse_from(&args)? {
+            Task::Run(role) => Ok(role),
+            Task::Load(flags) => panic!("no role: {flags:?}"),
+        }
     }
 
     fn refused(line: &str) -> String {
-        parsed(line).map(|role| role.name()).unwrap_err().to_string()
+        let args: Vec<OsString> = std::iter::once("track").chain(line.split_whitespace()).map(OsString::from).collect();
+        parse_from(&args).unwrap_err().to_string()
     }
 
     #[test]
@@ -323,7 +344,11 @@ mod tests {
             ("query --query-timeout 0s", "--query-timeout", "at least"),
             ("replay-dead-letters --kafka-brokers :9092", "--kafka-brokers", "host:port"),
             ("replay-dead-letters --partitions 3", "--partitions", "--help"),
-            ("load", "load", "--help"),
+            ("load --rate 0", "--rate", "a second"),
+            ("load --late 2", "--late", "from 0 to 1"),
+            ("load --ask everything", "--ask", "user-month"),
+            ("load --batch 0", "--batch", "1..=10000"),
+            ("bake", "bake", "--help"),
         ] {
             let message = refused(line);
             assert!(message.contains(flag), "{line} should name {flag}: {message}");
@@ -334,7 +359,7 @@ mod tests {
     #[test]
     fn several_values_of_one_variable_stand_a_line_each() {
         let args = ["track", "ingest", "--kafka-property", "a=1,2\nb=3\n"].map(OsString::from);
-        let Role::Ingest(flags) = parse_from(&args).unwrap() else { panic!("not ingest") };
+        let Task::Run(Role::Ingest(flags)) = parse_from(&args).unwrap() else { panic!("not ingest") };
         assert_eq!(
             flags.kafka.brokers.properties(),
             [("a".to_owned(), "1,2".to_owned()), ("b".to_owned(), "3".to_owned())]
@@ -344,7 +369,7 @@ mod tests {
     #[test]
     fn a_flag_on_the_command_line_is_not_blamed_on_the_environment() {
         let args = ["track", "--partitions=0"].map(OsString::from);
-        let error = parse_from(&args).map(|role| role.name()).unwrap_err();
+        let error = parse_from(&args).unwrap_err();
         assert_eq!(environment_note(&error, &args), None);
     }
 }

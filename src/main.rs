@@ -11,6 +11,7 @@
 //! - [`server`]: sockets, TLS, connections, draining; knows nothing of track
 //! - [`api`]: what surrounds the rooms' routes: CORS, request metrics, 404 and 405, the API's description
 //! - [`admin`]: `/healthz`, `/readyz`, `/metrics`
+//! - [`load`]: the load generator, a client of all this
 //! - [`clock`]: the wall clock, read here and nowhere else
 
 mod admin;
@@ -21,6 +22,7 @@ mod connect;
 mod digest;
 mod flags;
 mod limits;
+mod load;
 mod logging;
 mod process;
 mod replay;
@@ -29,7 +31,7 @@ mod server;
 mod standalone;
 mod verify;
 
-use cli::Role;
+use cli::{Role, Task};
 use process::Process;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,9 +40,12 @@ use std::time::Duration;
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    let role = match cli::parse() {
+        Task::Run(role) => role,
+        Task::Load(flags) => return load::main(&flags),
+    };
     // Only what the tests build has points to fail at; which of them do, the environment says.
     let _fail_points = fail::has_failpoints().then(fail::FailScenario::setup);
-    let role = cli::parse();
     logging::init(role.log());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

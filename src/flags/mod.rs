@@ -4,12 +4,14 @@ mod compare;
 mod fold;
 mod kafka;
 mod listen;
+mod load;
 mod values;
 
 pub(crate) use compare::{DigestFlags, Side, VerifyFlags};
 pub(crate) use fold::FoldFlags;
 pub(crate) use kafka::{BrokerFlags, GroupProtocol, KafkaFlags};
 pub(crate) use listen::{CommonFlags, LogFlags, LogFormat, PublicFlags, TlsFlags};
+pub(crate) use load::{LoadFlags, Target};
 
 use clap::Args;
 use std::net::SocketAddr;

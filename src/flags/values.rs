@@ -59,6 +59,20 @@ fn within(text: &str, min: Duration, max: Duration) -> Result<Duration, String> 
     }
 }
 
+pub(super) fn moment(text: &str) -> Result<i64, String> {
+    event::parse_timestamp(text).ok_or_else(|| "expected a time such as 2025-01-01T00:00:00Z".to_owned())
+}
+
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| (0.001..=1e9).contains(rate));
+    rate.ok_or_else(|| "expected how many a second, at most 1e9".to_owned())
+}
+
 pub(super) fn memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|_| "expected a size such as 512MiB or 4GiB".to_owned())?;
     if size < MEMORY_MIN { Err(format!("must be at least {}", MEMORY_MIN.display().iec())) } else { Ok(size) }
@@ -217,6 +231,16 @@ mod tests {
         for wrong in ["", "inof", "info,", "track_log=loud"] {
             assert!(log_level(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn moments_shares_and_rates() {
+        assert_eq!(moment("1970-01-01T01:00:00+01:00"), Ok(0));
+        assert!(moment("today").is_err());
+        assert_eq!(share("0.25"), Ok(0.25));
+        assert!(share("1.1").is_err() && share("NaN").is_err());
+        assert_eq!(rate("1e3"), Ok(1_000.0));
+        assert!(rate("0").is_err() && rate("-1").is_err() && rate("NaN").is_err());
     }
 
     #[test]

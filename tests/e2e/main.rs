@@ -8,6 +8,7 @@
 //! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
+//! - [`generator`]: `track load` finds what is wrong, and nothing where nothing is
 //! - [`examples`]: what we ship to try it with works
 //!
 //! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop, [`topic`] Kafka as
@@ -27,6 +28,7 @@ mod case;
 mod crashes;
 mod dead_letters;
 mod examples;
+mod generator;
 mod kills;
 mod load;
 mod openapi;

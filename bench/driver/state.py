@@ -1,0 +1,91 @@
+"""A large state: the memory it takes to make it, the disk it takes to keep it, the time it takes to open it."""
+
+import json
+import time
+
+from . import place
+from .process import run, wait_until
+from .results import Runs
+from .track import load, standalone
+
+UNTIL = "2025-06-01T12:00:00Z"
+SAMPLE_EVERY = 0.5
+
+
+def memory(size, runs):
+    """Once: it takes long, and memory does not vary as times do."""
+    data, events = fill(size)
+    with standalone(data) as track:
+        samples = fold(track, size.state_events)
+        usage = track.terminate()
+    half = [rss for folded, rss in samples if folded >= size.state_events / 2]
+    compact = [place.binary("compact-state"), "--state", data / "state"]
+    tables = json.loads(run("compact-state", compact)[0])
+    with standalone(data).wait_ready() as track:
+        load("--to", "nothing", "--url", track.url, *events)
+        track.terminate()
+    return {
+        "memory": {
+            "track": {
+                "rss_peak_mib": usage.rss_peak_bytes / 2**20,
+                "rss_at_half_mib": half[0] / 2**20,
+                "rss_at_end_mib": half[-1] / 2**20,
+            }
+        },
+        "disk": {
+            "track": {
+                "log_bytes_an_event": place.bytes_under(data / "log") / size.state_events,
+                "state_bytes_an_event": tables["bytes_before"] / size.state_events,
+                "state_bytes_an_event_compacted": tables["bytes"] / size.state_events,
+                "written_bytes_an_event": usage.written_bytes / size.state_events,
+                "written_over_compacted_state": usage.written_bytes / tables["bytes"],
+            }
+        },
+    }
+
+
+def start(size, runs):
+    data = place.WORK / f"state-{size.name}"
+    if not (data / "state").exists():
+        data, _ = fill(size)
+        with standalone(data) as track:
+            fold(track, size.state_events)
+            track.terminate()
+    sides = {"after SIGTERM": Runs(), "after kill -9": Runs()}
+    for number in range(runs):
+        with standalone(data) as track:
+            sides["after SIGTERM"].add(ready_seconds=ready(track))
+            # Something that the last flush has not.
+            made = ["--events", size.batch_events, "--batch", 1000, "--connections", 8, "--seed", number + 2]
+            load("--url", track.url, *made)
+            track.kill()
+        with standalone(data) as track:
+            sides["after kill -9"].add(ready_seconds=ready(track))
+            track.terminate()
+    return {"ready": {side: runs.summary() for side, runs in sides.items()}}
+
+
+def fill(size):
+    data = place.empty(f"state-{size.name}")
+    events = ["--events", size.state_events, "--users", size.state_users, "--until", UNTIL]
+    load("--to", "folder", "--data-dir", data, "--partitions", 4, *events)
+    return data, events
+
+
+def fold(track, events):
+    """Until everything is folded: pairs of events folded and resident bytes."""
+    samples = []
+
+    def is_done():
+        folded = track.folded()
+        samples.append((folded, track.rss_bytes()))
+        return folded >= events
+
+    wait_until("folded", is_done, track, within=3600, every=SAMPLE_EVERY)
+    return samples
+
+
+def ready(track):
+    began = time.monotonic()
+    track.wait_ready(every=0.005)
+    return time.monotonic() - began
