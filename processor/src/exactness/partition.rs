@@ -9,7 +9,6 @@ use crate::state::ttl::{ARRIVAL_SECONDS, Spans, Stamp};
 use crate::state::{Family, stream_time::StreamTime};
 use crate::{query, sessions};
 use std::cell::{Cell, RefCell};
-use std::path::Path;
 use tempfile::TempDir;
 use track_log::Record;
 use track_oracle::{Counts, GroupBy, Query, Rules, SessionSum, Sessions};
@@ -115,7 +114,7 @@ impl Partition {
     pub(super) fn crash(&mut self) {
         let Opened { store, folder, memory, identity } = self.opened.take().unwrap();
         let left = tempfile::tempdir().unwrap();
-        copy(folder.path(), left.path());
+        store.copy_files_to(left.path()).unwrap();
         drop((store, folder));
         let store = Store::open(left.path(), &identity, self.spans, &memory).unwrap();
         self.opened = Some(Opened { store, folder: left, memory, identity });
@@ -168,15 +167,6 @@ impl Partition {
 impl Drop for Partition {
     fn drop(&mut self) {
         SPARE.with_borrow_mut(|spare| spare.extend(self.opened.take()));
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_name() != "LOCK" {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
     }
 }
 

@@ -188,9 +188,10 @@ async fn damage_is_refused_where_the_log_has_lost_its_beginning() {
     track.append([event("ann", "like", NEW_YEAR_MS)]).await;
     track.applied().await;
     track.stop().await.unwrap();
-    // Opened anew, the log drops what is older than its retention.
+    // Opened anew, the log drops what is older than its retention. With one of a second it looks for that often.
     let now_ms = Arc::new(AtomicI64::new(NEW_YEAR_MS + 20_000 * DAY_MS));
-    let log = open_log(&dir.path().join("log"), 1, clock(&now_ms));
+    let config_of_log = embedded::Config { retention_ms: 1_000, ..embedded::Config::new(dir.path().join("log"), 1) };
+    let log = EmbeddedLog::open(config_of_log, clock(&now_ms)).unwrap();
     poll("the first segment is dropped", || log.bounds(0).unwrap().start > 0).await;
     drop(log);
 
