@@ -20,7 +20,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use track_log::Record;
 use track_proto::calendar::{quarter_of_day, utc_day};
-use track_proto::event::{self, Event, Malformed};
+use track_proto::event::{self, EventView, Malformed};
 
 /// What a batch of records leads to.
 pub(crate) struct Folded {
@@ -60,9 +60,9 @@ impl Dead {
 }
 
 /// An event, which record of the batch it is, when it arrived, and the progress with it.
-struct Arrived {
+struct Arrived<'a> {
     index: usize,
-    event: Event,
+    event: EventView<'a>,
     at: Moment,
     progress: Progress,
 }
@@ -85,17 +85,17 @@ pub(crate) fn fold(
     let mut timelines = Timelines::new(store, session_rules, spans);
     let (mut events, mut duplicates, mut consumed) = (0, 0, records.len());
     for Arrived { index, event, at, progress: with_it } in &arrived {
-        if event.client_event_id && !remember(&mut changes, &remembered, spans, event, *at) {
+        let EventView { user_id, client_event_id, timestamp_ms, .. } = *event;
+        if client_event_id.is_some_and(|id| !remember(&mut changes, &remembered, spans, marks::key(user_id, id), *at)) {
             duplicates += 1;
             continue;
         }
         events += 1;
-        let (day, quarter) = (utc_day(event.timestamp_ms), quarter_of_day(event.timestamp_ms));
-        changes.count(&event.user_id, day, quarter, &event.event, *at);
-        if let Some((pair, role)) = rules.role(&event.event) {
-            let edge = Edge { time_ms: event.timestamp_ms, role, arrival_ms: millis(at.arrival) };
-            let change = timelines.insert(&mut changes, &event.user_id, pair, edge, at.now)?;
-            move_sessions(&mut changes, &event.user_id, pair, &change, *at);
+        changes.count(user_id, utc_day(timestamp_ms), quarter_of_day(timestamp_ms), event.event, *at);
+        if let Some((pair, role)) = rules.role(event.event) {
+            let edge = Edge { time_ms: timestamp_ms, role, arrival_ms: millis(at.arrival) };
+            let change = timelines.insert(&mut changes, user_id, pair, edge, at.now)?;
+            move_sessions(&mut changes, user_id, pair, &change, *at);
             if !has_time() {
                 consumed = index + 1;
                 progress = *with_it;
@@ -109,13 +109,13 @@ pub(crate) fn fold(
 }
 
 /// Tells events from dead letters and finds the progress with each.
-fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived>, Vec<Dead>, Progress) {
+fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived<'_>>, Vec<Dead>, Progress) {
     let mut arrived = Vec::with_capacity(records.len());
     let mut dead = Vec::new();
     let mut progress = before;
     for (index, record) in records.iter().enumerate() {
         progress = progress.after(record);
-        match event::decode(record.key.as_deref(), &record.value) {
+        match event::view(record.key.as_deref(), &record.value) {
             Ok(event) => arrived.push(Arrived { index, event, at: progress.moment(record), progress }),
             Err(reason) => dead.push(Dead { index, reason }),
         }
@@ -124,11 +124,10 @@ fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived>, Vec<Dead>, Pro
 }
 
 /// What the store remembers of the batch's event_ids, in one ordered read.
-fn look_up_marks(store: &Store, arrived: &[Arrived]) -> Result<FxHashMap<Key, StreamSeconds>, StoreError> {
+fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<FxHashMap<Key, StreamSeconds>, StoreError> {
     let mut keys: Vec<Key> = arrived
         .iter()
-        .filter(|arrived| arrived.event.client_event_id)
-        .map(|arrived| marks::key(&arrived.event.user_id, &arrived.event.event_id))
+        .filter_map(|Arrived { event, .. }| Some(marks::key(event.user_id, event.client_event_id?)))
         .collect();
     keys.sort_unstable();
     keys.dedup();
@@ -143,15 +142,14 @@ fn look_up_marks(store: &Store, arrived: &[Arrived]) -> Result<FxHashMap<Key, St
     Ok(remembered)
 }
 
-/// Remembers the event's id; false where it was remembered already and still counts.
+/// Remembers the event_id of this key; false where it was remembered already and still counts.
 fn remember(
     changes: &mut Changes,
     remembered: &FxHashMap<Key, StreamSeconds>,
     spans: Spans,
-    event: &Event,
+    key: Key,
     at: Moment,
 ) -> bool {
-    let key = marks::key(&event.user_id, &event.event_id);
     let first = changes.marked(&key).or_else(|| remembered.get(&key).copied());
     if first.is_some_and(|first| !spans.is_over(Life::Arrival, first, at.now)) {
         return false;

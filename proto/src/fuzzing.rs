@@ -1,8 +1,9 @@
 //! What must hold of any bytes on the log. Run by `fuzz/` with what libFuzzer thinks of, and below with proptest.
 
 use crate::event::{self, Malformed, TIMESTAMP_MS_RANGE};
+use crate::fields::Fields;
 use crate::partitioner::partition_for;
-use crate::v1::DeadLetter;
+use crate::v1::{DeadLetter, Event};
 use prost::Message as _;
 
 /// A record of the log of events. The first byte says what its key is: `-` none, `u` the user that the envelope names,
@@ -34,6 +35,9 @@ pub fn envelope(data: &[u8]) {
         assert_eq!(event::decode_value(&event::encode(&event)).as_ref(), Ok(&event));
         assert!(partition_for(event.user_id.as_bytes(), 12) < 12);
     }
+    let read = Fields::read(value).map(|fields| (fields.event.to_owned(), fields.timestamp_ms, fields.version));
+    let prost_reads = Event::decode(value).ok().map(|event| (event.event, event.timestamp_ms, event.version));
+    assert_eq!(read, prost_reads, "the two readers agree");
     if let Ok(letter) = DeadLetter::decode(value) {
         assert_eq!(DeadLetter::decode(&*letter.encode_to_vec()), Ok(letter));
     }
@@ -44,8 +48,7 @@ pub fn envelope(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::envelope;
-    use crate::v1::Event;
+    use super::*;
     use proptest::prelude::*;
     use prost::Message as _;
 

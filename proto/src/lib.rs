@@ -12,6 +12,7 @@
 pub mod calendar;
 pub mod clock;
 pub mod event;
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod partitioner;

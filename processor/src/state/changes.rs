@@ -4,7 +4,7 @@
 //! filter and slow down reads (`docs/adr/0002-state.md`).
 
 use super::counts::{self, Count};
-use super::key::Key;
+use super::key::{InOrder, Key};
 use super::progress::{self, Progress};
 use super::quarters::{Quarters, Sums, write_sums};
 use super::session_sums::{self, SessionSum};
@@ -96,15 +96,15 @@ impl Changes {
         let spans = self.spans;
 
         let mut value = Vec::new();
-        for (key, touched) in in_order(self.marks) {
+        for (key, touched) in InOrder::new(self.marks).iter() {
             value.clear();
-            Stamp::write(touched, &mut value);
-            store.put(&mut batch, Family::Marks, &key, &value);
+            Stamp::write(*touched, &mut value);
+            store.put(&mut batch, Family::Marks, key, &value);
         }
-        for (key, row) in in_order(self.timelines) {
+        for (key, row) in InOrder::new(self.timelines).iter() {
             match row {
-                Some(row) => store.put(&mut batch, Family::Timelines, &key, &row),
-                None => store.delete(&mut batch, Family::Timelines, &key),
+                Some(row) => store.put(&mut batch, Family::Timelines, key, row),
+                None => store.delete(&mut batch, Family::Timelines, key),
             }
         }
         put_days(store, &mut batch, Family::UserCounts, None, self.user_counts, spans)?;
@@ -156,7 +156,7 @@ fn put_days<S: Sums>(
     deltas: Deltas<S>,
     spans: Spans,
 ) -> Result<(), StoreError> {
-    let deltas = in_order(deltas);
+    let deltas = InOrder::new(deltas);
     let stored = store.get_many(family, deltas.iter().map(|(key, _)| key.as_slice()))?;
     let damaged = Damaged { kind: family.name() };
     let mut value = Vec::new();
@@ -179,11 +179,4 @@ fn put_days<S: Sums>(
         }
     }
     Ok(())
-}
-
-/// Sorted, so that the memtable is filled in order and the store is read in order.
-fn in_order<V>(rows: FxHashMap<Key, V>) -> Vec<(Key, V)> {
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    rows
 }

@@ -49,6 +49,36 @@ pub(crate) fn show_day(day: i32) -> String {
     date_of_day(day).map_or_else(|| format!("{day} days after 1970-01-01"), |date| date.to_string())
 }
 
+/// Rows in the order of their keys, so that the memtable is filled in order and the store is read in order.
+pub(crate) struct InOrder<V> {
+    rows: Vec<(Key, V)>,
+    /// The first sixteen bytes of each key, which settle most comparisons without a look at the row, and its place.
+    order: Vec<(u128, usize)>,
+}
+
+impl<V> InOrder<V> {
+    pub(crate) fn new(rows: impl IntoIterator<Item = (Key, V)>) -> Self {
+        let rows: Vec<_> = rows.into_iter().collect();
+        let mut order: Vec<_> = rows.iter().enumerate().map(|(place, (key, _))| (first_bytes(key), place)).collect();
+        order.sort_unstable_by(|(a, a_place), (b, b_place)| {
+            a.cmp(b).then_with(|| rows[*a_place].0.cmp(&rows[*b_place].0))
+        });
+        Self { rows, order }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Key, V)> {
+        self.order.iter().map(|(_, place)| &self.rows[*place])
+    }
+}
+
+/// Big-endian, so that they order as the bytes do; a shorter key is filled up with zeros.
+fn first_bytes(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let length = key.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +89,15 @@ mod tests {
         fn days_order_as_their_bytes(a: i32, b: i32) {
             prop_assert_eq!(a.cmp(&b), day_bytes(a).cmp(&day_bytes(b)));
             prop_assert_eq!(day_of_bytes(day_bytes(a)), a);
+        }
+
+        #[test]
+        fn rows_come_in_the_order_of_their_keys(keys in prop::collection::vec("[a-b\0]{0,18}", 0..50)) {
+            let rows = keys.iter().map(|key| (Key::from_slice(key.as_bytes()), ()));
+            let sorted: Vec<_> = InOrder::new(rows).iter().map(|(key, ())| key.to_vec()).collect();
+            let mut expected: Vec<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(sorted, expected);
         }
 
         #[test]
