@@ -50,7 +50,6 @@ pub fn envelope(data: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use prost::Message as _;
 
     #[test]
     fn the_corpus_holds() {

@@ -266,13 +266,15 @@ impl Store {
     pub(crate) fn copy_files_to(&self, folder: &Path) -> std::io::Result<()> {
         self.db.disable_file_deletions().expect("an open store");
         let list = || Ok::<_, std::io::Error>(std::fs::read_dir(&self.folder)?.map_while(Result::ok));
-        let copy = |entry: std::fs::DirEntry| std::fs::copy(entry.path(), folder.join(entry.file_name()));
+        let copy = |entry: std::fs::DirEntry| match std::fs::copy(entry.path(), folder.join(entry.file_name())) {
+            // It was on its way out before: nothing needs it, or opening the copy would say so.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            copied => copied.map(drop),
+        };
         let is_table = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "sst");
         // What says which tables there are comes first: all that it names are still there afterwards.
-        list()?
-            .filter(|entry| !is_table(entry) && entry.file_name() != "LOCK")
-            .try_for_each(|entry| copy(entry).map(drop))?;
-        list()?.filter(is_table).try_for_each(|entry| copy(entry).map(drop))
+        list()?.filter(|entry| !is_table(entry) && entry.file_name() != "LOCK").try_for_each(copy)?;
+        list()?.filter(is_table).try_for_each(copy)
     }
 
     /// How many rows were read and written so far.
