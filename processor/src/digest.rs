@@ -27,7 +27,7 @@ pub struct StateDigest {
     pub partition: Partition,
     /// Every record before this offset is in the state, and nothing else.
     pub next_offset: Offset,
-    /// The largest append time folded, in seconds since 1970 UTC.
+    /// What expiry goes by at that offset, in seconds since 1970 UTC; 0 while it is not known yet.
     pub stream_time_s: u32,
     /// How many rows are alive.
     pub rows: u64,

@@ -8,7 +8,7 @@
 //! | 8 | 4 | the format's version, [`VERSION`] |
 //! | 12 | 4 | the partition |
 //! | 16 | 8 | the base offset: that of the first record here, and the file's name |
-//! | 24 | 8 | the largest append time before this segment, in milliseconds; `i64::MIN` where there is none |
+//! | 24 | 8 | the latest append time of the segment before, in milliseconds; `i64::MIN` where there is none |
 //! | 32 | 4 | zero |
 //! | 36 | 4 | CRC-32 of the 36 bytes before |
 //!
