@@ -6,9 +6,9 @@
 //! how the state was made: two folds of one log prefix have one digest, however they were batched, flushed and compacted.
 
 use crate::partition::as_of;
-use crate::state::progress::Progress;
-use crate::state::store::{StoreError, View};
+use crate::state::store::StoreError;
 use crate::state::ttl::{Spans, Stamp};
+use crate::state::whole::Whole;
 use crate::state::{Damaged, Family};
 use std::fmt;
 use std::ops::ControlFlow;
@@ -59,18 +59,18 @@ impl fmt::Display for StateDigest {
     }
 }
 
-/// The digest of everything in `view`; `None` where `is_wanted` says no before it is done.
+/// The digest of everything in `whole`; `None` where `is_wanted` says no before it is done.
 pub(crate) fn digest(
-    view: &View<'_>,
+    whole: Whole<'_>,
     partition: Partition,
     spans: Spans,
     is_wanted: impl Fn() -> bool,
 ) -> Result<Option<StateDigest>, StoreError> {
-    let progress = view.progress()?;
+    let progress = whole.progress();
     let mut hasher = blake3::Hasher::new();
     hasher.update(&progress.stream_time.to_be_bytes());
     let mut rows = 0_u64;
-    let read = live_rows(view, spans, progress, |family, key, value| {
+    let read = live_rows(whole, spans, |family, key, value| {
         for part in [family.name().as_bytes(), key, value] {
             hasher.update(&(part.len() as u64).to_be_bytes());
             hasher.update(part);
@@ -90,18 +90,18 @@ pub(crate) fn digest(
     }))
 }
 
-/// Hands every live row of `view` to `send`, in the digest's order: its key, and the hash of its value. Ends early where
+/// Hands every live row of `whole` to `send`, in the digest's order: its key, and the hash of its value. Ends early where
 /// `send` breaks off.
 pub(crate) fn hash_rows(
-    view: &View<'_>,
+    whole: Whole<'_>,
     spans: Spans,
     log_end: Option<Offset>,
     mut send: impl FnMut(RowHashes) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    let progress = view.progress()?;
+    let progress = whole.progress();
     let as_of = as_of(progress, log_end.unwrap_or(progress.next_offset));
     let (mut hashes, mut bytes) = (Vec::new(), 0);
-    let read = live_rows(view, spans, progress, |family, key, value| {
+    let read = live_rows(whole, spans, |family, key, value| {
         let hash = blake3::hash(value).as_bytes().to_vec();
         bytes += key.len() + hash.len();
         hashes.push(RowHash { family: family.name().into(), key: key.to_vec().into(), hash: hash.into() });
@@ -118,28 +118,20 @@ pub(crate) fn hash_rows(
     Ok(())
 }
 
-/// Calls `row` with every row that is alive at `progress`, in the digest's order.
+/// Calls `row` with every row that is alive, in the digest's order.
 fn live_rows(
-    view: &View<'_>,
+    whole: Whole<'_>,
     spans: Spans,
-    progress: Progress,
     mut row: impl FnMut(Family, &[u8], &[u8]) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, StoreError> {
-    let mut families = Family::ALL;
-    families.sort_unstable_by_key(|family| family.name());
-    for family in families {
-        let read = view.read_through(family, |key, value| {
-            let (touched, _) = Stamp::split(value).ok_or(Damaged { kind: family.name() })?;
-            if spans.is_over(family.life(), touched, progress.stream_time) {
-                return Ok(ControlFlow::Continue(()));
-            }
-            Ok(row(family, key, value))
-        })?;
-        if read.is_break() {
-            return Ok(read);
+    let now = whole.progress().stream_time;
+    whole.read_through(|family, key, value| {
+        let (touched, _) = Stamp::split(value).ok_or(Damaged { kind: family.name() })?;
+        if spans.is_over(family.life(), touched, now) {
+            return Ok(ControlFlow::Continue(()));
         }
-    }
-    Ok(ControlFlow::Continue(()))
+        Ok(row(family, key, value))
+    })
 }
 
 #[cfg(test)]

@@ -55,8 +55,8 @@ pub(crate) async fn digest(
     let gone = CancellationToken::new();
     let _gone_with_the_caller = gone.clone().drop_guard();
     let work = move || {
-        let is_wanted = || !gone.is_cancelled() && !owned.is_closed();
-        let digest = moment.look(|view| digest::digest(view, partition, owned.spans(), is_wanted))?;
+        let is_wanted = || !gone.is_cancelled() && !owned.is_going();
+        let digest = moment.look(|whole| digest::digest(whole, partition, owned.spans(), is_wanted))?;
         let digest = digest.ok_or(InspectError::Moving { partition })?;
         Ok((digest.as_of(owned.log_end()), digest))
     };
@@ -79,7 +79,7 @@ pub(crate) async fn rows(
             false => ControlFlow::Break(()),
         };
         let log_end = Some(owned.log_end());
-        if let Err(error) = moment.look(|view| digest::hash_rows(view, owned.spans(), log_end, send)) {
+        if let Err(error) = moment.look(|whole| digest::hash_rows(whole, owned.spans(), log_end, send)) {
             // Where it has no room, the caller sees by the missing last message that something is wrong.
             let _ = sender.try_send(Err(error));
         }
@@ -91,7 +91,7 @@ pub(crate) async fn rows(
 async fn send(sender: &mpsc::Sender<Result<RowHashes, InspectError>>, owned: &Owned, rows: RowHashes) -> bool {
     tokio::select! {
         sent = sender.send_timeout(Ok(rows), TAKEN_WITHIN) => sent.is_ok(),
-        () = owned.closed() => false,
+        () = owned.going() => false,
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::error::InspectError;
 use crate::partition::Owned;
 use crate::pins::{Held, Passed};
-use crate::state::store::{StoreError, View};
+use crate::state::store::StoreError;
+use crate::state::whole::Whole;
 use std::sync::Arc;
 use std::time::Duration;
 use track_log::Offset;
@@ -28,7 +29,7 @@ impl Moment {
                 let reached = owned.pins().ask(at_offset);
                 let answer = tokio::select! {
                     answer = tokio::time::timeout(REACHED_WITHIN, reached) => answer,
-                    () = owned.closed() => return Err(InspectError::Moving { partition }),
+                    () = owned.going() => return Err(InspectError::Moving { partition }),
                 };
                 match answer {
                     Ok(Ok(Ok(held))) => Some(held),
@@ -46,19 +47,20 @@ impl Moment {
         Ok(Self { owned, at, held })
     }
 
-    /// Takes the snapshot, lets the fold go on, and hands the snapshot to `work`. Blocks for as long as `work` takes, and the
-    /// partition can't be closed before: `work` ends early where [`Owned::is_closed`].
-    pub(crate) fn look<T>(self, work: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Result<T, InspectError> {
+    /// Opens all of the state, lets the fold go on, and hands it to `work`. Blocks for as long as `work` takes, and the
+    /// partition can't be closed or mended before: `work` ends early where [`Owned::is_going`].
+    pub(crate) fn look<T>(self, work: impl FnOnce(Whole<'_>) -> Result<T, StoreError>) -> Result<T, InspectError> {
         let Self { owned, at, held } = self;
         let partition = owned.partition();
         let looked = owned.look(|store| {
             let view = store.view();
+            let whole = view.whole()?;
             drop(held);
-            let next_offset = view.progress()?.next_offset;
+            let next_offset = whole.progress().next_offset;
             if let Some(at_offset) = at.filter(|at| next_offset > *at) {
                 return Ok(Err(InspectError::Passed { partition, at_offset, next_offset }));
             }
-            Ok(Ok(work(&view)?))
+            Ok(Ok(work(whole)?))
         });
         looked.unwrap_or(Err(InspectError::Moving { partition }))
     }

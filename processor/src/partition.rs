@@ -48,9 +48,11 @@ struct Reach {
 /// Whether a partition answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Not caught up yet, or the store is being mended.
+    /// Not caught up yet.
     Restoring,
     Serving,
+    /// The store has failed: nobody may hold on to it.
+    Mending,
     /// No longer ours: it goes no further here.
     Closed,
 }
@@ -71,11 +73,21 @@ pub(crate) enum Halt {
     Failed(ProcessorError),
 }
 
+impl Stage {
+    fn is_going(self) -> bool {
+        matches!(self, Self::Mending | Self::Closed)
+    }
+}
+
 impl Reach {
-    fn stop_serving(&mut self) {
-        if self.stage == Stage::Serving {
-            self.stage = Stage::Restoring;
+    fn change(&mut self, from: &[Stage], to: Stage) {
+        if from.contains(&self.stage) {
+            self.stage = to;
         }
+    }
+
+    fn stop_serving(&mut self) {
+        self.change(&[Stage::Serving], Stage::Restoring);
     }
 }
 
@@ -196,7 +208,7 @@ impl Owned {
 
     /// Closes the store and brings it back; `None` where the partition was stopped meanwhile.
     fn mend(&self, error: StoreError, pace: &mut Pace) -> Result<Option<Box<dyn PartitionReader>>, ProcessorError> {
-        self.stop_serving();
+        self.reach.send_modify(|reach| reach.change(&[Stage::Serving, Stage::Restoring], Stage::Mending));
         // Waits for the questions that are being answered; what these ran into is mended with the rest.
         drop(self.store.write().take());
         *self.trouble.lock() = None;
@@ -206,8 +218,8 @@ impl Owned {
         };
         *self.store.write() = Some(store);
         self.reach.send_modify(|reach| {
-            reach.progress = progress;
-            reach.log_end = progress.next_offset;
+            (reach.progress, reach.log_end) = (progress, progress.next_offset);
+            reach.change(&[Stage::Mending], Stage::Restoring);
         });
         Ok(Some(reader))
     }
@@ -386,15 +398,15 @@ impl Owned {
         &self.pins
     }
 
-    /// Waits until the partition is no longer ours.
-    pub(crate) async fn closed(&self) {
+    /// Waits until the partition is no longer ours, or its store has failed.
+    pub(crate) async fn going(&self) {
         // The sender lives as long as this.
-        let _ = self.reach.subscribe().wait_for(|reach| reach.stage == Stage::Closed).await;
+        let _ = self.reach.subscribe().wait_for(|reach| reach.stage.is_going()).await;
     }
 
-    /// Whether the partition is no longer ours: what still reads its state should come to an end.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.reach.borrow().stage == Stage::Closed
+    /// Whether it is no longer ours, or its store has failed: what still reads the state should come to an end.
+    pub(crate) fn is_going(&self) -> bool {
+        self.reach.borrow().stage.is_going()
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -445,13 +457,14 @@ impl Owned {
         let Reach { progress, log_end, stage } = *self.reach.borrow();
         let state = match stage {
             Stage::Serving => v1::PartitionState::Serving,
-            Stage::Restoring | Stage::Closed => v1::PartitionState::Restoring,
+            Stage::Restoring | Stage::Mending | Stage::Closed => v1::PartitionState::Restoring,
         };
         v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of(progress, log_end)) }
     }
 
     pub(crate) fn measure_store(&self) {
-        if let Some(store) = self.store.read().as_ref() {
+        // One that is being mended or closed has no size to tell.
+        if let Some(store) = self.store.try_read().as_ref().and_then(|store| store.as_ref()) {
             #[allow(clippy::cast_precision_loss)] // a gauge
             gauge!("track_store_bytes", "partition" => self.partition.to_string()).set(store.bytes() as f64);
         }

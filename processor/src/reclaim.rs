@@ -60,9 +60,10 @@ fn sweep(owned: &Owned, now: StreamSeconds, stop: &AtomicBool) -> Option<()> {
         if stop.load(Ordering::Acquire) || owned.is_stopped() {
             return None;
         }
+        // The compaction itself says nothing of damage that it met.
         owned.look(|store| {
             store.sweep(&slice);
-            Ok(())
+            store.check_background()
         })?;
     }
     owned.look(|store| store.remember_sweep(now))

@@ -2,8 +2,9 @@
 
 use crate::digest::{self, StateDigest};
 use crate::membership;
-use crate::state::store::{Memory, Store, StoreError, View};
+use crate::state::store::{Memory, Store, StoreError};
 use crate::state::ttl::Spans;
+use crate::state::whole::Whole;
 use crate::{OpenError, StoredError};
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -49,7 +50,7 @@ impl StoredStates {
     /// # Errors
     /// As [`StoredStates::digest`].
     pub fn next_offset(&self, partition: Partition) -> Result<Offset, StoredError> {
-        self.look(partition, |view, _| Ok(view.progress()?.next_offset))
+        self.look(partition, |whole, _| Ok(whole.progress().next_offset))
     }
 
     /// The digest of a partition's state.
@@ -57,7 +58,7 @@ impl StoredStates {
     /// # Errors
     /// [`StoredError`] where it has none here, or one that can't be read.
     pub fn digest(&self, partition: Partition) -> Result<StateDigest, StoredError> {
-        let digest = self.look(partition, |view, spans| digest::digest(view, partition, spans, || true))?;
+        let digest = self.look(partition, |whole, spans| digest::digest(whole, partition, spans, || true))?;
         // It was wanted to the end.
         digest.ok_or(StoredError::NoState { folder: self.folder.clone(), partition })
     }
@@ -71,13 +72,13 @@ impl StoredStates {
         partition: Partition,
         send: impl FnMut(RowHashes) -> ControlFlow<()>,
     ) -> Result<(), StoredError> {
-        self.look(partition, |view, spans| digest::hash_rows(view, spans, None, send))
+        self.look(partition, |whole, spans| digest::hash_rows(whole, spans, None, send))
     }
 
     fn look<T>(
         &self,
         partition: Partition,
-        work: impl FnOnce(&View<'_>, Spans) -> Result<T, StoreError>,
+        work: impl FnOnce(Whole<'_>, Spans) -> Result<T, StoreError>,
     ) -> Result<T, StoredError> {
         if !self.partitions.contains(&partition) {
             return Err(StoredError::NoState { folder: self.folder.clone(), partition });
@@ -85,7 +86,8 @@ impl StoredStates {
         let folder = membership::partition_folder(&self.folder, partition);
         let unreadable = |error: StoreError| StoredError::Store { partition, reason: error.to_string() };
         let (store, spans) = Store::open_read_only(&folder, &Memory::new(MEMORY_BYTES)).map_err(unreadable)?;
-        work(&store.view(), spans).map_err(unreadable)
+        let view = store.view();
+        view.whole().and_then(|whole| work(whole, spans)).map_err(unreadable)
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 /// Prints what stored states are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DigestFlags {
-    /// The folder of a processor, or of a track with all roles, that is not running. It is not changed.
+    /// The folder of a processor, or of a track with all roles, that is not running. Its state is not changed; the folder is locked
+    /// meanwhile.
     #[arg(long, env = "TRACK_DATA_DIR", value_name = "FOLDER", default_value = "./track-data")]
     pub(crate) data_dir: PathBuf,
     /// Only this partition. Default: every one that has a state there.

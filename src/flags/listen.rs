@@ -42,7 +42,7 @@ pub(crate) struct LogFlags {
 /// What every role that serves something has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonFlags {
-    /// Where /healthz, /readyz and Prometheus' /metrics are served, without TLS. Port 0 picks a free one.
+    /// Where /healthz, /readyz, Prometheus' /metrics and, with partitions, /digest are served, without TLS. Port 0 picks a free one.
     #[arg(long, env = "TRACK_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = values::address)]
     pub(crate) admin_listen: SocketAddr,
     #[command(flatten)]

@@ -9,7 +9,7 @@ mod settle;
 mod states;
 
 use crate::connect;
-use crate::flags::VerifyFlags;
+use crate::flags::{Side, VerifyFlags};
 use anyhow::{Context as _, bail};
 use difference::Difference;
 use states::States;
@@ -45,6 +45,12 @@ pub(crate) async fn run(flags: &VerifyFlags) -> ExitCode {
 
 async fn compare_all(flags: &VerifyFlags) -> anyhow::Result<Vec<anyhow::Result<Verdict>>> {
     let connect = connect::over_the_network(flags.tls_ca.as_deref())?;
+    if let (Side::Folder(a), Side::Folder(b)) = (&flags.a, &flags.b)
+        && let (Ok(a), Ok(b)) = (a.canonicalize(), b.canonicalize())
+        && a == b
+    {
+        bail!("both are the same folder: {}", a.display());
+    }
     let (a, b) = (States::open(&flags.a, &connect)?, States::open(&flags.b, &connect)?);
     let mut verdicts = Vec::new();
     for partition in partitions(&a, &b, flags.partition).await? {

@@ -4,9 +4,13 @@ use super::io_error;
 use super::partition::{PartitionLog, View};
 use super::segment::{self, Cursor, Step};
 use crate::{LogError, Offset, PartitionReader, Record};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+
+/// One read hands on no more than this and a record: what is read and not folded yet is in memory.
+const READ_BYTES_MAX: usize = 8 << 20;
 
 pub(super) struct Reader {
     partition: Arc<PartitionLog>,
@@ -60,12 +64,14 @@ impl PartitionReader for Reader {
             let Some(view) = self.partition.view(self.next, deadline, &self.revoked)? else { return Ok(()) };
             let Some(mut cursor) = self.cursor(&view)? else { continue };
             let before = self.next;
-            while into.len() < full {
+            let mut bytes = 0;
+            while into.len() < full && bytes < READ_BYTES_MAX {
                 let step = cursor
                     .next(view.bytes)
                     .map_err(|e| io_error("read", &segment::path(&self.partition.dir, view.base), e))?;
                 match step {
                     Step::Record(record) if record.offset == self.next => {
+                        bytes += record.key.as_ref().map_or(0, Bytes::len) + record.value.len();
                         into.push(record);
                         self.next += 1;
                     }

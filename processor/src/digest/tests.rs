@@ -69,12 +69,12 @@ fn fold(store: &Store, records: &[Record], size: usize, flushes: bool) {
 }
 
 fn digest_of(store: &Store) -> StateDigest {
-    digest(&store.view(), 0, SPANS, || true).unwrap().unwrap()
+    digest(store.view().whole().unwrap(), 0, SPANS, || true).unwrap().unwrap()
 }
 
 fn hashes_of(store: &Store) -> Vec<RowHash> {
     let (mut rows, mut ended) = (Vec::new(), false);
-    hash_rows(&store.view(), SPANS, None, |message| {
+    hash_rows(store.view().whole().unwrap(), SPANS, None, |message| {
         assert!(!ended, "nothing comes after the last message");
         ended = message.last;
         rows.extend(message.rows);
@@ -111,6 +111,23 @@ fn two_folds_of_one_prefix_have_one_digest() {
     // Rows that are over are still in the first store and gone from the second.
     assert_eq!(hashes_of(&store), hashes_of(&other));
     assert_eq!(hashes_of(&store).len(), usize::try_from(whole.rows).unwrap());
+}
+
+#[test]
+fn what_is_looked_at_stays_while_time_goes_on_and_compactions_drop_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let log = log();
+    fold(&store, &log[..240], 1_000, true);
+    let before = digest_of(&store);
+    let view = store.view();
+    let whole = view.whole().unwrap();
+    // Thirty days on, the marks and edges of the first days are over.
+    fold(&store, &log[240..], 1_000, true);
+    store.compact();
+    assert_eq!(digest(whole, 0, SPANS, || true).unwrap(), Some(before));
+    let late = digest(view.whole().unwrap(), 0, SPANS, || true).unwrap().unwrap();
+    assert!(late.rows < before.rows, "a snapshot alone keeps nothing from a compaction: {late}");
 }
 
 #[test]
@@ -183,7 +200,7 @@ fn a_digest_that_nobody_wants_is_given_up() {
     let store = open(folder.path());
     fold(&store, &log(), 1_000, false);
     assert!(digest_of(&store).rows > ASKED_EVERY_ROWS, "rows enough to be asked");
-    assert_eq!(digest(&store.view(), 0, SPANS, || false).unwrap(), None);
+    assert_eq!(digest(store.view().whole().unwrap(), 0, SPANS, || false).unwrap(), None);
 }
 
 #[test]

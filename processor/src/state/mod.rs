@@ -35,6 +35,7 @@ pub(crate) mod stream_time;
 pub(crate) mod sweep;
 pub(crate) mod timelines;
 pub(crate) mod ttl;
+pub(crate) mod whole;
 
 /// A column family with a time to live; `default` is not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

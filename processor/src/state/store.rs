@@ -6,6 +6,7 @@
 use super::identity::{self, Identity, MadeWith};
 use super::progress::{self, Progress};
 use super::ttl::{DurableTime, Spans, Stamp};
+use super::whole::Whole;
 use super::{Damaged, Family};
 use fail::fail_point;
 use rocksdb::{
@@ -14,7 +15,6 @@ use rocksdb::{
     WriteOptions,
 };
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -324,25 +324,18 @@ impl View<'_> {
         rows.status().map_err(|source| self.store.error(source))
     }
 
-    /// Calls `row` with key and value of every row of a family, in order, until it breaks off. Leaves the block cache to
-    /// those who come back to what they read.
-    pub(crate) fn read_through<B>(
-        &self,
-        family: Family,
-        mut row: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<B>, StoreError>,
-    ) -> Result<ControlFlow<B>, StoreError> {
+    /// Everything, to be read through.
+    pub(crate) fn whole(&self) -> Result<Whole<'_>, StoreError> {
+        Whole::open(self.store, self)
+    }
+
+    /// The rows of a family from the first on. Leaves the block cache to those who come back to what they read.
+    pub(super) fn rows(&self, family: Family) -> DBRawIterator<'_> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
-        let mut rows: DBRawIterator<'_> = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
+        let mut rows = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
         rows.seek_to_first();
-        while let Some((key, value)) = rows.item() {
-            if let ControlFlow::Break(reason) = row(key, value)? {
-                return Ok(ControlFlow::Break(reason));
-            }
-            rows.next();
-        }
-        rows.status().map_err(|source| self.store.error(source))?;
-        Ok(ControlFlow::Continue(()))
+        rows
     }
 }
 
