@@ -6,25 +6,23 @@
 
 use crate::rules::SessionRules;
 use crate::sessions::{self, Edge, Session, SessionChange};
-use crate::state::changes::Changes;
 use crate::state::key::Key;
 use crate::state::progress::Progress;
 use crate::state::quarters::Sums as _;
 use crate::state::session_sums::SessionSum;
 use crate::state::store::{Store, StoreError};
 use crate::state::stream_time::Moment;
-use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, millis, stream_seconds};
+use crate::state::ttl::{Life, Stamp, StreamSeconds, millis, stream_seconds};
+use crate::state::working_set::{Name, UserIndex, WorkingSet};
 use crate::state::{Damaged, Family, marks};
-use crate::timelines::Timelines;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use track_log::Record;
 use track_proto::calendar::{quarter_of_day, utc_day};
 use track_proto::event::{self, EventView, Malformed};
 
-/// What a batch of records leads to.
+/// What a batch of records led to, beside the changes in the working set.
 pub(crate) struct Folded {
-    pub(crate) changes: Changes,
     pub(crate) progress: Progress,
     /// How many events were counted.
     pub(crate) events: u64,
@@ -59,43 +57,46 @@ impl Dead {
     }
 }
 
-/// An event, which record of the batch it is, when it arrived, and the progress with it.
+/// An event, which record of the batch it is, whose and what it is, when it arrived, and the progress with it.
 struct Arrived<'a> {
     index: usize,
     event: EventView<'a>,
+    user: UserIndex,
+    name: Name,
     at: Moment,
     progress: Progress,
 }
 
-/// Folds `records` into the state that `store` has at `before`, at least one event of them, and no more after
-/// `has_time` says no: it is asked after every event that moves sessions, which may be many.
+/// Folds `records` into `working`, whose rows are those that `store` has at `before` and what was changed since: at least
+/// one event of them, and no more after `has_time` says no. It is asked after every event that moves sessions, which may
+/// be many. After an error `working` must not be used.
 pub(crate) fn fold(
+    working: &mut WorkingSet,
     store: &Store,
     rules: &SessionRules,
     session_rules: &sessions::Rules,
-    spans: Spans,
     before: Progress,
     records: &[Record],
     has_time: impl Fn() -> bool,
 ) -> Result<Folded, StoreError> {
-    let (arrived, mut dead, mut progress) = decode(before, records);
+    let (arrived, mut dead, mut progress) = decode(working, rules, before, records);
     let remembered = look_up_marks(store, &arrived)?;
+    let timelines = arrived.iter().filter_map(|Arrived { user, name, .. }| Some((*user, name.role?.0)));
+    working.read_timelines(store, timelines, before.stream_time)?;
 
-    let mut changes = Changes::new(spans);
-    let mut timelines = Timelines::new(store, session_rules, spans);
     let (mut events, mut duplicates, mut consumed) = (0, 0, records.len());
-    for Arrived { index, event, at, progress: with_it } in &arrived {
+    for Arrived { index, event, user, name, at, progress: with_it } in &arrived {
         let EventView { user_id, client_event_id, timestamp_ms, .. } = *event;
-        if client_event_id.is_some_and(|id| !remember(&mut changes, &remembered, spans, marks::key(user_id, id), *at)) {
+        if client_event_id.is_some_and(|id| !remember(working, &remembered, marks::key(user_id, id), *at)) {
             duplicates += 1;
             continue;
         }
         events += 1;
-        changes.count(user_id, utc_day(timestamp_ms), quarter_of_day(timestamp_ms), event.event, *at);
-        if let Some((pair, role)) = rules.role(event.event) {
+        working.count(*user, utc_day(timestamp_ms), quarter_of_day(timestamp_ms), *name, *at);
+        if let Some((pair, role)) = name.role {
             let edge = Edge { time_ms: timestamp_ms, role, arrival_ms: millis(at.arrival) };
-            let change = timelines.insert(&mut changes, user_id, pair, edge, at.now)?;
-            move_sessions(&mut changes, user_id, pair, &change, *at);
+            let change = working.insert_edge(store, session_rules, (*user, pair), edge, at.now)?;
+            move_sessions(working, *user, pair, &change, *at);
             if !has_time() {
                 consumed = index + 1;
                 progress = *with_it;
@@ -104,19 +105,27 @@ pub(crate) fn fold(
             }
         }
     }
-    timelines.store(&mut changes);
-    Ok(Folded { changes, progress, events, duplicates, dead, consumed })
+    Ok(Folded { progress, events, duplicates, dead, consumed })
 }
 
 /// Tells events from dead letters and finds the progress with each.
-fn decode(before: Progress, records: &[Record]) -> (Vec<Arrived<'_>>, Vec<Dead>, Progress) {
+fn decode<'r>(
+    working: &mut WorkingSet,
+    rules: &SessionRules,
+    before: Progress,
+    records: &'r [Record],
+) -> (Vec<Arrived<'r>>, Vec<Dead>, Progress) {
     let mut arrived = Vec::with_capacity(records.len());
     let mut dead = Vec::new();
     let mut progress = before;
     for (index, record) in records.iter().enumerate() {
         progress = progress.after(record);
         match event::view(record.key.as_deref(), &record.value) {
-            Ok(event) => arrived.push(Arrived { index, event, at: progress.moment(record), progress }),
+            Ok(event) => {
+                let user = working.user(event.user_id);
+                let name = working.name(event.event, rules);
+                arrived.push(Arrived { index, event, user, name, at: progress.moment(record), progress });
+            }
             Err(reason) => dead.push(Dead { index, reason }),
         }
     }
@@ -143,25 +152,19 @@ fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<FxHashMap<Key
 }
 
 /// Remembers the event_id of this key; false where it was remembered already and still counts.
-fn remember(
-    changes: &mut Changes,
-    remembered: &FxHashMap<Key, StreamSeconds>,
-    spans: Spans,
-    key: Key,
-    at: Moment,
-) -> bool {
-    let first = changes.marked(&key).or_else(|| remembered.get(&key).copied());
-    if first.is_some_and(|first| !spans.is_over(Life::Arrival, first, at.now)) {
+fn remember(working: &mut WorkingSet, remembered: &FxHashMap<Key, StreamSeconds>, key: Key, at: Moment) -> bool {
+    let first = working.marked(&key).or_else(|| remembered.get(&key).copied());
+    if first.is_some_and(|first| !working.spans().is_over(Life::Arrival, first, at.now)) {
         return false;
     }
-    changes.mark(key, at.arrival);
+    working.mark(key, at.arrival);
     true
 }
 
 /// Takes the sessions that are no longer out of the sums of their days, and puts the new ones in.
 ///
 /// The day of a session must not be over while its edges are remembered: else nothing would be there to take it out of.
-fn move_sessions(changes: &mut Changes, user_id: &str, pair: u8, change: &SessionChange, at: Moment) {
+fn move_sessions(working: &mut WorkingSet, user: UserIndex, pair: u8, change: &SessionChange, at: Moment) {
     let arrival = at.arrival.max(stream_seconds(change.youngest_arrival_ms));
     let at = Moment { arrival, ..at };
     // A late edge may move thousands of sessions of a few quarters: added up first, each row is touched once.
@@ -174,7 +177,7 @@ fn move_sessions(changes: &mut Changes, user_id: &str, pair: u8, change: &Sessio
         let mut total = SessionSum::default();
         of_quarter.iter().for_each(|(_, sum)| total.add(*sum));
         let ((day, quarter), _) = of_quarter[0];
-        changes.sessions(user_id, day, quarter, pair, total, at);
+        working.sessions(user, day, quarter, pair, total, at);
     }
 }
 

@@ -3,13 +3,13 @@
 //! In the order in which a record meets them:
 //!
 //! - [`membership`]: which partitions are ours; opening, draining and closing each
-//! - [`partition`]: one partition's thread: read → fold → write → tell
+//! - [`partition`]: a partition that is ours, and its thread
+//! - [`folding`]: what the thread does: read → fold → write → tell
 //! - [`recovery`]: what becomes of a store that can't be used
 //! - [`fold`]: pure: records and state in, changes out
 //! - [`letter`]: what becomes of a record that is no event
-//! - [`timelines`]: the session timelines that a batch touches
 //! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
-//! - [`state`]: the key space and its RocksDB
+//! - [`state`]: the rows that are worked on, the key space and its RocksDB
 //! - [`reclaim`]: a thread that takes what is over off the disk, now and then
 //! - [`query`]: from a question to rows, at one moment of the state
 //! - [`serve`]: the gRPC service over all of it
@@ -31,6 +31,7 @@ mod error;
 #[cfg(test)]
 mod exactness;
 mod fold;
+mod folding;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod inspect;
@@ -48,7 +49,6 @@ mod sessions;
 mod state;
 mod stop;
 mod stored;
-mod timelines;
 
 pub use describe::describe_row;
 pub use digest::StateDigest;
@@ -96,7 +96,7 @@ pub struct Config {
     pub session_duration_ms_max: i64,
     /// How long counts and sessions live after the last event that touched their day, in milliseconds; at least 30 days.
     pub retention_ms: i64,
-    /// Memory for RocksDB's blocks and memtables together, in bytes.
+    /// Memory for the rows that are worked on and for RocksDB's blocks and memtables together, in bytes.
     pub memory_bytes_max: usize,
     /// Fold on even where the log no longer has what the store is missing: counts will be too low.
     pub accept_truncated_log: bool,

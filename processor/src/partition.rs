@@ -1,41 +1,28 @@
-//! One partition that is ours, and its thread: read → fold → write → tell; and back from the log where the store fails.
+//! One partition that is ours, and its thread: it folds ([`crate::folding`]), and comes back from the log where the store
+//! fails.
 
 use crate::Shared;
 use crate::error::{Failures, ProcessorError};
-use crate::fold::{self, Folded};
-use crate::letter;
+use crate::folding::Folding;
 use crate::pins::Pins;
-use crate::reclaim::Reclaim;
 use crate::recovery::{Home, Mended, Pace};
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
 use crate::state::store::{Store, StoreError};
 use crate::state::ttl::{Spans, StreamSeconds};
+use crate::state::working_set::WorkingSet;
 use crate::stop::Stop;
-use fail::fail_point;
-use metrics::{counter, gauge};
+use metrics::gauge;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 use track_log::{Append, LogError, Offset, Partition, PartitionReader, Record};
 use track_proto::clock::Clock;
 use track_proto::v1;
-
-/// Records folded into one write: enough that hot rows are added up before they are written.
-const BATCH_RECORDS_MAX: usize = 10_000;
-/// How long one batch may fold before what is done is written: a stop waits no longer, and a crash loses no more.
-/// One user's disordered edges can move thousands of sessions each.
-const BATCH_WORK_MAX: Duration = Duration::from_millis(500);
-/// How long a read waits where the log is quiet; also how soon a stop is noticed.
-const READ_WAIT: Duration = Duration::from_millis(100);
-/// How much folding a crash may cost.
-const FLUSH_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait before a dead letter is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How far a partition is, for those who wait for it.
 #[derive(Debug, Clone, Copy)]
@@ -224,99 +211,13 @@ impl Owned {
         Ok(Some(reader))
     }
 
-    fn fold_until_stopped(self: &Arc<Self>, mut reader: Box<dyn PartitionReader>) -> Result<(), Halt> {
+    fn fold_until_stopped(self: &Arc<Self>, reader: Box<dyn PartitionReader>) -> Result<(), Halt> {
         self.restored_at.store(reader.log_end(), Ordering::Release);
-        let mut records = Vec::new();
-        let mut flush = FlushTimer::new();
-        let mut reclaim = Reclaim::default();
-        while !self.stop.is_set() {
-            if let Some(error) = self.trouble.lock().take() {
-                return Err(Halt::Store(error));
-            }
-            records.clear();
-            match reader.read(&mut records, BATCH_RECORDS_MAX, READ_WAIT) {
-                Ok(()) => {}
-                Err(LogError::Closed) => break,
-                Err(source) => return Err(ProcessorError::reading(self.partition, source).into()),
-            }
-            let mut rest = records.as_slice();
-            while !rest.is_empty() && !self.stop.is_set() {
-                let batch = &rest[..self.pins.serve(self.next_offset(), rest)];
-                let (consumed, more) = rest.split_at(self.fold_batch(batch)?);
-                flush.has_written();
-                self.tell_reach(reader.log_end(), consumed.last());
-                rest = more;
-            }
-            if records.is_empty() {
-                // Where nothing is written, nothing says that a compaction has failed.
-                self.with_store(Store::check_background)?;
-                self.pins.serve(self.next_offset(), &[]);
-                self.tell_reach(reader.log_end(), None);
-            }
-            let is_sweep_due = reclaim.is_due(self)?;
-            if flush.is_due() || is_sweep_due {
-                self.with_store(Store::flush)?;
-                flush = FlushTimer::new();
-            }
-            if is_sweep_due {
-                reclaim.begin(self)?;
-            }
-        }
-        Ok(())
+        Folding::new(self, reader).run_until_stopped()
     }
 
-    /// Folds as many of `records` as there is time for, and says how many.
-    fn fold_batch(&self, records: &[Record]) -> Result<usize, Halt> {
-        let before = self.reach.borrow().progress;
-        let began = Instant::now();
-        let has_time = || began.elapsed() < BATCH_WORK_MAX && !self.stop.is_set();
-        let Folded { changes, progress, events, duplicates, dead, consumed } = self.with_store(|store| {
-            fold::fold(store, &self.rules, &self.session_rules, self.spans, before, records, has_time)
-        })?;
-        if !self.bury(&dead, records) {
-            // Stopped meanwhile: nothing of this batch is written, and whoever comes next folds it.
-            return Ok(0);
-        }
-        if !dead.is_empty() {
-            fail_point!("dead-letters-appended", |_| std::process::abort());
-        }
-        fail_point!("fold-built", |_| std::process::abort());
-        self.with_store(|store| changes.commit(store, progress))?;
-        fail_point!("fold-written", |_| std::process::abort());
-        counter!("track_events_folded_total").increment(events);
-        counter!("track_events_duplicate_total").increment(duplicates);
-        self.reach.send_modify(|reach| reach.progress = progress);
-        Ok(consumed)
-    }
-
-    /// Puts what could not be folded on the dead-letter log, before the offset moves past it. False where the partition
-    /// was stopped before that worked.
-    fn bury(&self, dead: &[fold::Dead], records: &[Record]) -> bool {
-        if dead.is_empty() {
-            return true;
-        }
-        let letter = |dead: &fold::Dead| letter::write(self.partition, &records[dead.index], &dead.reason);
-        let letters: Vec<_> = dead.iter().map(letter).collect();
-        loop {
-            match futures::executor::block_on(self.dead_letters.append(letters.clone())) {
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(partition = self.partition, %error, "dead letters could not be written, trying again");
-                    if self.stop.wait(RETRY_AFTER) {
-                        return false;
-                    }
-                }
-            }
-        }
-        for dead in dead {
-            let offset = records[dead.index].offset;
-            tracing::warn!(partition = self.partition, offset, reason = %dead.reason, "dead letter");
-            counter!("track_dead_letters_total", "reason" => dead.kind()).increment(1);
-        }
-        true
-    }
-
-    fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {
+    /// Tells everybody how far it is, `last` being the record that was folded last, if one was just now.
+    pub(crate) fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {
         let (mut next_offset, mut newly_served) = (0, false);
         self.reach.send_modify(|reach| {
             next_offset = reach.progress.next_offset;
@@ -392,6 +293,43 @@ impl Owned {
 
     pub(crate) fn spans(&self) -> Spans {
         self.spans
+    }
+
+    /// What folding begins with.
+    pub(crate) fn working_set(&self) -> WorkingSet {
+        WorkingSet::new(self.spans, self.home.memory.working())
+    }
+
+    pub(crate) fn rules(&self) -> &SessionRules {
+        &self.rules
+    }
+
+    pub(crate) fn session_rules(&self) -> &sessions::Rules {
+        &self.session_rules
+    }
+
+    pub(crate) fn dead_letters(&self) -> &dyn Append {
+        &*self.dead_letters
+    }
+
+    /// How far everything is that is written.
+    pub(crate) fn progress(&self) -> Progress {
+        self.reach.borrow().progress
+    }
+
+    /// Everything up to here is written.
+    pub(crate) fn advance(&self, progress: Progress) {
+        self.reach.send_modify(|reach| reach.progress = progress);
+    }
+
+    /// What a question ran into.
+    pub(crate) fn take_trouble(&self) -> Option<StoreError> {
+        self.trouble.lock().take()
+    }
+
+    /// Waits so long for a stop, and says whether there is one.
+    pub(crate) fn wait_stopped(&self, for_so_long: Duration) -> bool {
+        self.stop.wait(for_so_long)
     }
 
     pub(crate) fn pins(&self) -> &Pins {
@@ -477,23 +415,5 @@ pub(crate) fn as_of(progress: Progress, log_end_offset: Offset) -> v1::AsOf {
         next_offset: progress.next_offset,
         stream_time_ms: i64::from(progress.stream_time) * 1000,
         log_end_offset,
-    }
-}
-
-/// When the store is flushed: some time after the first write that is not on disk.
-struct FlushTimer(Option<Instant>);
-
-impl FlushTimer {
-    fn new() -> Self {
-        Self(None)
-    }
-
-    fn has_written(&mut self) {
-        self.0.get_or_insert_with(|| Instant::now() + FLUSH_EVERY);
-    }
-
-    fn is_due(&self) -> bool {
-        fail_point!("flush-due", |_| self.0.is_some());
-        self.0.is_some_and(|due| Instant::now() >= due)
     }
 }

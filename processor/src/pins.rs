@@ -42,6 +42,10 @@ impl Pins {
         answer
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     /// Lets those look who want the state as it is at `next_offset`, of which `coming` are the next records, as far as
     /// they are known. Then says how many of these may be folded at once.
     pub(crate) fn serve(&self, next_offset: Offset, coming: &[Record]) -> usize {

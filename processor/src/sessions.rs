@@ -142,8 +142,8 @@ impl RowId {
     }
 }
 
-/// Where the rows of one timeline are kept.
-pub(crate) trait TimelineRows {
+/// Where the rows of one timeline are read from.
+pub(crate) trait ReadRows {
     /// A row's value as it was put.
     type Row<'a>: AsRef<[u8]>
     where
@@ -153,7 +153,10 @@ pub(crate) trait TimelineRows {
 
     /// The row's value, `None` where there is none or where it is past its life.
     fn get(&mut self, row: RowId) -> Result<Option<Self::Row<'_>>, Self::Error>;
+}
 
+/// Where the rows of one timeline are written to.
+pub(crate) trait WriteRows {
     /// Replaces a row. `last_touched_ms` is the arrival of its youngest edge, or partner of one: past
     /// [`Rules::ttl_ms`] from there on the row may go.
     fn put(&mut self, row: RowId, value: Vec<u8>, last_touched_ms: i64);

@@ -9,6 +9,7 @@ use crate::state::counts;
 use crate::state::identity::Identity;
 use crate::state::store::{Memory, Store};
 use crate::state::ttl::ARRIVAL_SECONDS;
+use crate::state::working_set::{Budget, WorkingSet};
 use rocksdb::WriteBatch;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -58,10 +59,11 @@ fn log() -> Vec<Record> {
 fn fold(store: &Store, records: &[Record], size: usize, flushes: bool) {
     let rules = SessionRules::new(vec![SessionPair { open: "play".into(), close: "stop".into() }]).unwrap();
     let session_rules = sessions::Rules::new(30 * DAY_MS, i64::from(ARRIVAL_SECONDS) * 1000);
+    let mut working = WorkingSet::new(SPANS, &Budget::new(1 << 20));
     for batch in records.chunks(size) {
         let before = store.progress().unwrap().unwrap_or_default();
-        let folded = fold::fold(store, &rules, &session_rules, SPANS, before, batch, || true).unwrap();
-        folded.changes.commit(store, folded.progress).unwrap();
+        let folded = fold::fold(&mut working, store, &rules, &session_rules, before, batch, || true).unwrap();
+        working.write(store, folded.progress).unwrap();
         if flushes {
             store.flush().unwrap();
         }

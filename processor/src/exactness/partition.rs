@@ -6,6 +6,7 @@ use crate::state::identity::Identity;
 use crate::state::progress::Progress;
 use crate::state::store::{Memory, Store};
 use crate::state::ttl::{ARRIVAL_SECONDS, Spans, Stamp};
+use crate::state::working_set::{Budget, WorkingSet};
 use crate::state::{Family, stream_time::StreamTime};
 use crate::{query, sessions};
 use std::cell::{Cell, RefCell};
@@ -41,6 +42,7 @@ pub(super) struct Partition {
     spans: Spans,
     rules: SessionRules,
     session_rules: sessions::Rules,
+    working: RefCell<WorkingSet>,
 }
 
 impl Partition {
@@ -69,6 +71,7 @@ impl Partition {
             spans,
             rules: SessionRules::new(session_pairs).unwrap(),
             session_rules: sessions::Rules::new(rules.session_ms_max, i64::from(ARRIVAL_SECONDS) * 1000),
+            working: RefCell::new(working_set(spans)),
         }
     }
 
@@ -87,10 +90,10 @@ impl Partition {
             left.set(left.get().saturating_sub(1));
             left.get() > 0
         };
+        let working = &mut *self.working.borrow_mut();
         let before = self.progress();
-        let folded =
-            fold(self.store(), &self.rules, &self.session_rules, self.spans, before, records, has_time).unwrap();
-        folded.changes.commit(self.store(), folded.progress).unwrap();
+        let folded = fold(working, self.store(), &self.rules, &self.session_rules, before, records, has_time).unwrap();
+        working.write(self.store(), folded.progress).unwrap();
         folded.consumed
     }
 
@@ -108,6 +111,7 @@ impl Partition {
         drop(store);
         let store = Store::open(folder.path(), &identity, self.spans, &memory).unwrap();
         self.opened = Some(Opened { store, folder, memory, identity });
+        self.working = RefCell::new(working_set(self.spans));
     }
 
     /// Goes on with what is on disk at this moment: what a crash would leave.
@@ -118,6 +122,7 @@ impl Partition {
         drop((store, folder));
         let store = Store::open(left.path(), &identity, self.spans, &memory).unwrap();
         self.opened = Some(Opened { store, folder: left, memory, identity });
+        self.working = RefCell::new(working_set(self.spans));
     }
 
     pub(super) fn metrics(&self, query: &Query) -> Counts {
@@ -168,6 +173,11 @@ impl Drop for Partition {
     fn drop(&mut self) {
         SPARE.with_borrow_mut(|spare| spare.extend(self.opened.take()));
     }
+}
+
+/// With room for a few users: others are let go and read again.
+fn working_set(spans: Spans) -> WorkingSet {
+    WorkingSet::new(spans, &Budget::new(4 << 10))
 }
 
 fn question(query: &Query) -> Question {

@@ -148,6 +148,10 @@ impl Chunk {
         &self.entries
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     pub(super) fn first_ms(&self) -> Option<i64> {
         self.entries.first().map(|entry| entry.edge.time_ms)
     }

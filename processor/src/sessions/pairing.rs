@@ -9,9 +9,9 @@
 
 use super::chunk::Entry;
 use super::timeline::{Insertion, Place};
-use super::{Edge, Role, Session, SessionChange, TimelineRows};
+use super::{Edge, ReadRows, Role, Session, SessionChange};
 
-impl<R: TimelineRows> Insertion<'_, R> {
+impl<R: ReadRows> Insertion<'_, R> {
     pub(super) fn pair(&mut self, edge: Edge) -> Result<SessionChange, R::Error> {
         let mut change = SessionChange::default();
         match edge.role {

@@ -7,7 +7,7 @@ mod order;
 mod rows;
 
 use super::chunk::{Chunk, Entry, Summary};
-use super::{Damaged, Edge, Role, RowId, Rules, Session, SessionChange, Timeline, TimelineRows, row};
+use super::{Damaged, Edge, ReadRows, Role, RowId, Rules, Session, SessionChange, Timeline, WriteRows, row};
 use std::collections::BTreeMap;
 
 impl Rules {
@@ -32,7 +32,7 @@ struct Rows {
     writes: usize,
 }
 
-impl TimelineRows for Rows {
+impl ReadRows for Rows {
     type Row<'a> = &'a [u8];
     type Error = Damaged;
 
@@ -40,7 +40,9 @@ impl TimelineRows for Rows {
         self.reads += 1;
         Ok(self.rows.get(&row).map(|(value, _)| value.as_slice()))
     }
+}
 
+impl WriteRows for Rows {
     fn put(&mut self, row: RowId, value: Vec<u8>, last_touched_ms: i64) {
         self.writes += 1;
         self.rows.insert(row, (value, last_touched_ms));

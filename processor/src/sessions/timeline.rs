@@ -5,7 +5,7 @@
 
 use super::chunk::{Chunk, Entry, Summary};
 use super::directory::{Directory, Slot};
-use super::{Damaged, Edge, RowId, Rules, SessionChange, TimelineRows, row};
+use super::{Damaged, Edge, ReadRows, RowId, Rules, SessionChange, WriteRows, row};
 use smallvec::SmallVec;
 
 /// One user's edges of one session pair.
@@ -31,7 +31,7 @@ pub(super) struct Sealed {
 
 impl Timeline {
     /// The timeline behind these rows; reads the tail.
-    pub(crate) fn load<R: TimelineRows>(rows: &mut R) -> Result<Self, R::Error> {
+    pub(crate) fn load<R: ReadRows>(rows: &mut R) -> Result<Self, R::Error> {
         let tail = rows.get(RowId::Tail)?;
         Ok(Self::from_tail(tail.as_ref().map(AsRef::as_ref))?)
     }
@@ -45,7 +45,7 @@ impl Timeline {
     /// What `edge` does to the sessions at the stream time `now_ms`, which never falls from one edge to the next. `rows` are
     /// those that the timeline was loaded from: chunks are read where a search needs them, nothing is written. After an
     /// error the timeline must not be used again.
-    pub(crate) fn insert<R: TimelineRows>(
+    pub(crate) fn insert<R: ReadRows>(
         &mut self,
         rows: &mut R,
         edge: Edge,
@@ -59,7 +59,7 @@ impl Timeline {
     }
 
     /// Writes the rows that changed since they were read or last stored.
-    pub(crate) fn store<R: TimelineRows>(&mut self, rows: &mut R) {
+    pub(crate) fn store(&mut self, rows: &mut impl WriteRows) {
         for row in self.dropped.drain(..) {
             rows.delete(row);
         }
@@ -81,6 +81,18 @@ impl Timeline {
                 rows.put(RowId::Tail, row::encode_tail(&self.tail, self.sealed.as_ref()), self.touched_ms());
             }
         }
+    }
+
+    /// Lets go of everything but the tail, once it was stored: the rest is read again where a search needs it.
+    pub(crate) fn keep_tail(&mut self) {
+        if let Some(sealed) = &mut self.sealed {
+            sealed.directory = None;
+        }
+    }
+
+    /// Bytes that it has beside its own size, the tail alone.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.tail.heap_bytes()
     }
 
     /// The arrival of the youngest edge or partner, sealed ones included: the tail leads to them and must outlive them.
@@ -122,7 +134,7 @@ pub(super) struct Insertion<'a, R> {
     changed: SmallVec<[i64; 4]>,
 }
 
-impl<'a, R: TimelineRows> Insertion<'a, R> {
+impl<'a, R: ReadRows> Insertion<'a, R> {
     fn begin(timeline: &'a mut Timeline, rows: &'a mut R, rules: &'a Rules, now_ms: i64) -> Self {
         if timeline.sealed.as_ref().is_some_and(|sealed| rules.is_over(sealed.summary.touched_ms, now_ms)) {
             timeline.unseal();

@@ -8,7 +8,9 @@
 //!
 //! `day-counts` and `quarter-counts` are written together; the first exists so that a year is read by days.
 
-use super::key::{Key, day_bytes, show_day, split_day, split_user, user_prefix};
+#[cfg(any(test, fuzzing))]
+use super::key::{Key, day_key, user_prefix};
+use super::key::{show_day, split_day, split_user};
 use super::quarters::Sums;
 
 /// A number of events.
@@ -49,19 +51,15 @@ impl Sums for Count {
 }
 
 /// The key of a user's row.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn user_key(user_id: &str, day: i32, event: &str) -> Key {
-    let mut key = user_prefix(user_id);
-    key.extend_from_slice(&day_bytes(day));
-    key.extend_from_slice(event.as_bytes());
-    key
+    day_key(user_prefix(user_id), day, event.as_bytes())
 }
 
 /// The key of a row over all users.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn total_key(day: i32, event: &str) -> Key {
-    let mut key = Key::new();
-    key.extend_from_slice(&day_bytes(day));
-    key.extend_from_slice(event.as_bytes());
-    key
+    day_key(Key::new(), day, event.as_bytes())
 }
 
 /// A user's row, for people.

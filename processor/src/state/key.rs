@@ -15,10 +15,22 @@ fn day_of_bytes(bytes: [u8; 4]) -> i32 {
     (u32::from_be_bytes(bytes) ^ (1 << 31)).cast_signed()
 }
 
+/// Appends a day and what stands behind it, an event's name or a session pair.
+pub(crate) fn push_day(key: &mut Key, day: i32, subject: &[u8]) {
+    key.extend_from_slice(&day_bytes(day));
+    key.extend_from_slice(subject);
+}
+
+/// The key of a row by day: of a user where `prefix` is theirs, over all where it is empty.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn day_key(mut prefix: Key, day: i32, subject: &[u8]) -> Key {
+    push_day(&mut prefix, day, subject);
+    prefix
+}
+
 /// Everything of one user in a family that begins with the user.
-pub(crate) fn user_prefix(user_id: &str) -> Key {
-    let mut key = Key::with_capacity(user_id.len() + 1);
-    key.extend_from_slice(user_id.as_bytes());
+pub(crate) fn user_prefix(user_id: impl AsRef<[u8]>) -> Key {
+    let mut key = Key::from_slice(user_id.as_ref());
     key.push(0);
     key
 }
@@ -72,7 +84,7 @@ impl<V> InOrder<V> {
 }
 
 /// Big-endian, so that they order as the bytes do; a shorter key is filled up with zeros.
-fn first_bytes(key: &[u8]) -> u128 {
+pub(crate) fn first_bytes(key: &[u8]) -> u128 {
     let mut bytes = [0; 16];
     let length = key.len().min(bytes.len());
     bytes[..length].copy_from_slice(&key[..length]);

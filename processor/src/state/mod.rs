@@ -22,7 +22,6 @@
 //! Family names are stable: one is never reused for another meaning, and a change of any layout here is a new
 //! [`identity::FORMAT_VERSION`].
 
-pub(crate) mod changes;
 pub(crate) mod counts;
 pub(crate) mod identity;
 pub(crate) mod key;
@@ -36,6 +35,7 @@ pub(crate) mod sweep;
 pub(crate) mod timelines;
 pub(crate) mod ttl;
 pub(crate) mod whole;
+pub(crate) mod working_set;
 
 /// A column family with a time to live; `default` is not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

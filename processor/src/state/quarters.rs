@@ -45,6 +45,11 @@ impl<S: Sums> Quarters<S> {
         }
     }
 
+    /// Bytes that it has beside its own size.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.0.spilled() { self.0.capacity() * size_of::<(u8, S)>() } else { 0 }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, S)> + '_ {
         self.0.iter().copied()
     }

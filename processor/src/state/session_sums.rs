@@ -8,7 +8,9 @@
 //!
 //! The pair is its index among the configured session pairs, which [`super::identity`] pins.
 
-use super::key::{Key, day_bytes, show_day, split_day, split_user, user_prefix};
+#[cfg(any(test, fuzzing))]
+use super::key::{Key, day_key, user_prefix};
+use super::key::{show_day, split_day, split_user};
 use super::quarters::Sums;
 
 /// A number of sessions and their total length. Negative only as a change; a stored one never is.
@@ -55,19 +57,15 @@ impl Sums for SessionSum {
 }
 
 /// The key of a user's row.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn user_key(user_id: &str, day: i32, pair: u8) -> Key {
-    let mut key = user_prefix(user_id);
-    key.extend_from_slice(&day_bytes(day));
-    key.push(pair);
-    key
+    day_key(user_prefix(user_id), day, &[pair])
 }
 
 /// The key of a row over all users.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn total_key(day: i32, pair: u8) -> Key {
-    let mut key = Key::new();
-    key.extend_from_slice(&day_bytes(day));
-    key.push(pair);
-    key
+    day_key(Key::new(), day, &[pair])
 }
 
 /// A user's row, for people.

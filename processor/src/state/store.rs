@@ -7,6 +7,7 @@ use super::identity::{self, Identity, MadeWith};
 use super::progress::{self, Progress};
 use super::ttl::{DurableTime, Spans, Stamp};
 use super::whole::Whole;
+use super::working_set::Budget;
 use super::{Damaged, Family};
 use fail::fail_point;
 use rocksdb::{
@@ -23,15 +24,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Memory {
     cache: Cache,
     write_buffers: WriteBufferManager,
+    working: Budget,
 }
 
 impl Memory {
-    /// At most about `bytes_max` for blocks, filters and memtables together.
+    /// At most about `bytes_max`: a quarter of it for the rows that are being worked on, the rest for RocksDB's blocks,
+    /// filters and memtables together.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        let cache = Cache::new_lru_cache(bytes_max);
+        let working = bytes_max / 4;
+        let cache = Cache::new_lru_cache(bytes_max - working);
         let write_buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache(bytes_max / 2, false, cache.clone());
-        Self { cache, write_buffers }
+            WriteBufferManager::new_write_buffer_manager_with_cache((bytes_max - working) / 2, false, cache.clone());
+        Self { cache, write_buffers, working: Budget::new(working) }
+    }
+
+    /// The memory for rows that are being worked on.
+    pub(crate) fn working(&self) -> &Budget {
+        &self.working
     }
 }
 

@@ -1,0 +1,289 @@
+//! The rows that are being worked on: each read once, changed in memory by many events, and written together with the
+//! offset that they lead to. The log is the write-ahead log, so nothing is lost with what was not written.
+//!
+//! Rows stay here after they were written, for as long as there is memory: who was busy a moment ago will be again.
+//! They are written as absolute values: a merge operator would hide rows from the compaction filter and slow down reads
+//! (`docs/adr/0002-state.md`).
+//!
+//! In the order in which an event meets them:
+//!
+//! - [`names`]: the names of events, as numbers
+//! - [`users`]: the users in memory, and who of them is let go
+//! - [`days`], [`totals`]: the rows by day, of one user and over all
+//! - [`day_row`]: one of them, whole or only what is to be added
+//! - [`rows`]: where session timelines find and leave their rows
+
+mod day_row;
+mod days;
+mod names;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod totals;
+mod users;
+
+pub(crate) use names::Name;
+pub(crate) use users::UserIndex;
+
+use super::counts::Count;
+use super::key::{InOrder, Key};
+use super::progress::{self, Progress};
+use super::quarters::Sums;
+use super::session_sums::SessionSum;
+use super::store::{Store, StoreError};
+use super::stream_time::Moment;
+use super::ttl::{Spans, Stamp, StreamSeconds, millis};
+use super::{Damaged, Family, timelines};
+use crate::rules::SessionRules;
+use crate::sessions::{self, Edge, RowId, SessionChange, Timeline};
+use days::{Days, Place};
+use names::Names;
+use rocksdb::WriteBatch;
+use rows::{BatchedRows, Row, StoredRows};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use totals::Totals;
+use users::{User, Users};
+
+/// How many names of events are kept in mind. Past that everything is let go of: they are no names but numbers.
+const NAMES_MAX: usize = 65_536;
+
+/// Memory for the working sets of a process, the same for each.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    bytes_max: usize,
+    sharers: Arc<()>,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, sharers: Arc::default() }
+    }
+
+    /// What one working set may take.
+    fn share(&self) -> usize {
+        // One is the process's own, which works on nothing.
+        self.bytes_max / (Arc::strong_count(&self.sharers) - 1).max(1)
+    }
+}
+
+/// The rows of one partition that are being worked on. After an error it must not be used again: the store has
+/// everything up to the last write.
+#[derive(Debug)]
+pub(crate) struct WorkingSet {
+    spans: Spans,
+    budget: Budget,
+    names: Names,
+    users: Users,
+    total_counts: Totals<Count>,
+    total_sessions: Totals<SessionSum>,
+    /// Those that are new.
+    marks: FxHashMap<Key, StreamSeconds>,
+}
+
+impl WorkingSet {
+    pub(crate) fn new(spans: Spans, budget: &Budget) -> Self {
+        Self {
+            spans,
+            budget: budget.clone(),
+            names: Names::default(),
+            users: Users::default(),
+            total_counts: Totals::default(),
+            total_sessions: Totals::default(),
+            marks: FxHashMap::default(),
+        }
+    }
+
+    pub(crate) fn spans(&self) -> Spans {
+        self.spans
+    }
+
+    /// The user with this id. The index is void after the next write.
+    pub(crate) fn user(&mut self, user_id: &str) -> UserIndex {
+        self.users.find(user_id)
+    }
+
+    /// Remembers an event_id.
+    pub(crate) fn mark(&mut self, key: Key, now: StreamSeconds) {
+        self.marks.insert(key, now);
+    }
+
+    /// When an event_id was remembered that is not written yet.
+    pub(crate) fn marked(&self, key: &[u8]) -> Option<StreamSeconds> {
+        self.marks.get(key).copied()
+    }
+
+    /// What stands for an event's name until the next write.
+    pub(crate) fn name(&mut self, event: &str, rules: &SessionRules) -> Name {
+        self.names.find(event, rules)
+    }
+
+    /// Counts one event of a user.
+    pub(crate) fn count(&mut self, user: UserIndex, day: i32, quarter: u8, event: Name, at: Moment) {
+        let place = Place { day, subject: event.index };
+        self.users.change(user).counts.add(place, quarter, Count::ONE, at, self.spans);
+        self.total_counts.add(place, quarter, Count::ONE, at, self.spans);
+    }
+
+    /// Puts sessions of a user in, or takes them out where `sum` is negative.
+    pub(crate) fn sessions(&mut self, user: UserIndex, day: i32, quarter: u8, pair: u8, sum: SessionSum, at: Moment) {
+        let place = Place { day, subject: pair.into() };
+        self.users.change(user).sessions.add(place, quarter, sum, at, self.spans);
+        self.total_sessions.add(place, quarter, sum, at, self.spans);
+    }
+
+    /// Reads the timelines of `wanted` that are not in memory, in one ordered read, as they are at the stream time `now`.
+    pub(crate) fn read_timelines(
+        &mut self,
+        store: &Store,
+        wanted: impl Iterator<Item = (UserIndex, u8)>,
+        now: StreamSeconds,
+    ) -> Result<(), StoreError> {
+        let mut missing = Vec::new();
+        for (index, pair) in wanted {
+            let user = self.users.get(index);
+            if user.timelines.iter().all(|(of, _)| *of != pair) {
+                user.timelines.push((pair, None));
+                missing.push((timelines::key(&rows::timeline_prefix(user.prefix(), pair), RowId::Tail), (index, pair)));
+            }
+        }
+        let missing = InOrder::new(missing);
+        let stored = store.get_many(Family::Timelines, missing.iter().map(|(key, _)| key.as_slice()))?;
+        for ((_, (index, pair)), stored) in missing.iter().zip(stored) {
+            let row = stored.map(|value| Row::alive(value, self.spans, now)).transpose()?.flatten();
+            let timeline = Timeline::from_tail(row.as_ref().map(AsRef::as_ref))?;
+            *timeline_of(&mut self.users.get(*index).timelines, *pair) = Some(timeline);
+        }
+        Ok(())
+    }
+
+    /// Inserts one edge into the timeline of a user and a pair, at the stream time `now`.
+    pub(crate) fn insert_edge(
+        &mut self,
+        store: &Store,
+        rules: &sessions::Rules,
+        (index, pair): (UserIndex, u8),
+        edge: Edge,
+        now: StreamSeconds,
+    ) -> Result<SessionChange, StoreError> {
+        let spans = self.spans;
+        let user = self.users.change(index);
+        let mut rows = StoredRows { store, spans, prefix: rows::timeline_prefix(user.prefix(), pair), now };
+        let timeline = match timeline_of(&mut user.timelines, pair) {
+            Some(timeline) => timeline,
+            unread => unread.insert(Timeline::load(&mut rows)?),
+        };
+        timeline.insert(&mut rows, edge, millis(now), rules)
+    }
+
+    /// Writes everything that has changed, and `progress`, in one batch.
+    pub(crate) fn write(&mut self, store: &Store, progress: Progress) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        let spans = self.spans;
+        let mut value = Vec::new();
+        for (key, touched) in InOrder::new(self.marks.drain()).iter() {
+            value.clear();
+            Stamp::write(*touched, &mut value);
+            store.put(&mut batch, Family::Marks, key, &value);
+        }
+        let changed = self.users.take_changed();
+        let Self { users, names, .. } = self;
+        let name = |subject| names.text(subject);
+        write_days(users, &changed, store, &mut batch, Family::UserCounts, spans, |user| &mut user.counts, name)?;
+        write_days(users, &changed, store, &mut batch, Family::UserSessions, spans, |user| &mut user.sessions, pair)?;
+        for index in &changed {
+            users.get(*index).write_timelines(store, &mut batch);
+        }
+        let (counts, sessions) = (&mut self.total_counts, &mut self.total_sessions);
+        counts.write(store, &mut batch, (Family::QuarterCounts, Family::DayCounts), spans, name)?;
+        sessions.write(store, &mut batch, (Family::QuarterSessions, Family::DaySessions), spans, pair)?;
+        batch.put(progress::KEY, progress.encode());
+        store.write(batch)?;
+
+        changed.into_iter().for_each(|index| users.settle(index));
+        users.shrink_to(self.budget.share());
+        if self.names.len() > NAMES_MAX {
+            *self = Self::new(spans, &self.budget);
+        }
+        Ok(())
+    }
+}
+
+/// Puts the changed rows by day of `changed`, who are in the order of their keys, into `batch`; those that were not read
+/// before are read first, all at once. `subject` gives the bytes behind the day.
+#[allow(clippy::too_many_arguments, reason = "two calls, in one place")]
+fn write_days<'n, S: Sums>(
+    users: &mut Users,
+    changed: &[UserIndex],
+    store: &Store,
+    batch: &mut WriteBatch,
+    family: Family,
+    spans: Spans,
+    days_of: impl Fn(&mut User) -> &mut Days<S>,
+    subject: impl Fn(u32) -> &'n [u8],
+) -> Result<(), StoreError> {
+    let key_of = |prefix: &Key, place: Place| {
+        let mut key = prefix.clone();
+        place.write_key(subject(place.subject), &mut key);
+        key
+    };
+    let mut unread: Vec<Key> = Vec::new();
+    for index in changed {
+        let user = users.get(*index);
+        let prefix = user.prefix();
+        let days = days_of(user);
+        days.sort_changed(&subject);
+        unread.extend(days.changed().filter(|(_, row)| row.is_to_be_read()).map(|(place, _)| key_of(&prefix, place)));
+    }
+    let mut stored = store.get_many(family, unread.iter().map(Key::as_slice))?.into_iter();
+    let mut value = Vec::new();
+    for index in changed {
+        let user = users.get(*index);
+        let prefix = user.prefix();
+        days_of(user).try_for_each_changed(|place, row| {
+            if row.is_to_be_read() {
+                let stored = stored.next().flatten();
+                row.complete(stored.as_deref(), spans).ok_or(Damaged { kind: family.name() })?;
+            }
+            row.write(&mut value);
+            store.put(batch, family, &key_of(&prefix, place), &value);
+            Ok::<_, Damaged>(())
+        })?;
+    }
+    Ok(())
+}
+
+/// What stands behind the day in a row of a session pair.
+fn pair(subject: u32) -> &'static [u8] {
+    static PAIRS: [u8; 256] = {
+        let mut pairs = [0; 256];
+        let mut pair = 0_u8;
+        while pair < u8::MAX {
+            pairs[pair as usize] = pair;
+            pair += 1;
+        }
+        pairs
+    };
+    PAIRS.get(subject as usize..).and_then(|from| from.get(..1)).unwrap_or_default()
+}
+
+/// The place of a timeline, which is empty until it was read.
+fn timeline_of(timelines: &mut Vec<(u8, Option<Timeline>)>, pair: u8) -> &mut Option<Timeline> {
+    let place = timelines.iter().position(|(of, _)| *of == pair).unwrap_or_else(|| {
+        timelines.push((pair, None));
+        timelines.len() - 1
+    });
+    &mut timelines[place].1
+}
+
+impl User {
+    fn write_timelines(&mut self, store: &Store, batch: &mut WriteBatch) {
+        let prefix = self.prefix();
+        for (pair, timeline) in &mut self.timelines {
+            if let Some(timeline) = timeline {
+                timeline.store(&mut BatchedRows { store, batch, prefix: rows::timeline_prefix(prefix.clone(), *pair) });
+                timeline.keep_tail();
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The users in memory: found by their ids, listed where they are changed, and let go of where memory is short.
+//!
+//! Who goes is found by a hand that goes round (the clock algorithm): whoever was not used since it last came by.
+
+use super::days::Days;
+use crate::sessions::Timeline;
+use crate::state::counts::Count;
+use crate::state::key::{Key, first_bytes, user_prefix};
+use crate::state::session_sums::SessionSum;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use smallvec::SmallVec;
+use std::hash::BuildHasher as _;
+
+/// Where a user is, until the next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UserIndex(u32);
+
+/// The rows of one user that were touched lately.
+#[derive(Debug)]
+pub(super) struct User {
+    /// Its bytes; beside the rest, where nearly all ids have room.
+    id: SmallVec<[u8; 24]>,
+    pub(super) counts: Days<Count>,
+    pub(super) sessions: Days<SessionSum>,
+    /// By session pair; `None` until it is read.
+    pub(super) timelines: Vec<(u8, Option<Timeline>)>,
+    hash: u64,
+    bytes: usize,
+    is_used: bool,
+    is_changed: bool,
+}
+
+/// Some of the users.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    users: Vec<User>,
+    by_id: HashTable<u32>,
+    /// Ids are what producers say: the hash must not be theirs to foresee.
+    hashes: DefaultHashBuilder,
+    changed: Vec<UserIndex>,
+    hand: usize,
+    bytes: usize,
+}
+
+impl Users {
+    /// The user with this id, with no rows where it was not there.
+    pub(super) fn find(&mut self, id: &str) -> UserIndex {
+        let hash = self.hashes.hash_one(id);
+        if let Some(found) = self.by_id.find(hash, |at| self.users[place(*at)].id.as_slice() == id.as_bytes()) {
+            self.users[place(*found)].is_used = true;
+            return UserIndex(*found);
+        }
+        let index =
+            u32::try_from(self.users.len()).expect("a partition's share of memory has no room for so many users");
+        self.by_id.insert_unique(hash, index, |at| self.users[place(*at)].hash);
+        self.users.push(User {
+            id: SmallVec::from_slice(id.as_bytes()),
+            counts: Days::default(),
+            sessions: Days::default(),
+            timelines: Vec::new(),
+            hash,
+            bytes: 0,
+            is_used: true,
+            is_changed: false,
+        });
+        self.measure(UserIndex(index));
+        UserIndex(index)
+    }
+
+    pub(super) fn get(&mut self, UserIndex(index): UserIndex) -> &mut User {
+        &mut self.users[place(index)]
+    }
+
+    /// The user, to be changed.
+    pub(super) fn change(&mut self, index: UserIndex) -> &mut User {
+        let user = &mut self.users[place(index.0)];
+        if !user.is_changed {
+            user.is_changed = true;
+            self.changed.push(index);
+        }
+        user
+    }
+
+    /// Who was changed since the last time, in the order of their keys.
+    pub(super) fn take_changed(&mut self) -> Vec<UserIndex> {
+        let mut in_order: Vec<_> =
+            self.changed.drain(..).map(|index| (first_bytes(&self.users[place(index.0)].id), index)).collect();
+        in_order.sort_unstable_by(|(a_first, a), (b_first, b)| {
+            a_first.cmp(b_first).then_with(|| self.users[place(a.0)].id.cmp(&self.users[place(b.0)].id))
+        });
+        let changed = in_order.into_iter().map(|(_, index)| index);
+        changed.inspect(|index| self.users[place(index.0)].is_changed = false).collect()
+    }
+
+    /// Takes notice that a user is as in the store, and of what it has in memory.
+    pub(super) fn settle(&mut self, index: UserIndex) {
+        let user = self.get(index);
+        user.counts.settle();
+        user.sessions.settle();
+        self.measure(index);
+    }
+
+    fn measure(&mut self, UserIndex(index): UserIndex) {
+        let user = &mut self.users[place(index)];
+        let bytes = user.own_bytes();
+        let before = std::mem::replace(&mut user.bytes, bytes);
+        self.bytes = self.bytes + user.bytes - before;
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets go of users until all that is left has `bytes_max`. None of them may be changed; indices are void.
+    pub(super) fn shrink_to(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max && !self.users.is_empty() {
+            self.hand %= self.users.len();
+            if std::mem::take(&mut self.users[self.hand].is_used) {
+                self.hand += 1;
+            } else {
+                self.let_go(self.hand);
+            }
+        }
+    }
+
+    fn let_go(&mut self, at: usize) {
+        let last = self.users.len() - 1;
+        let (gone, moved) = (self.users[at].hash, self.users[last].hash);
+        if let Ok(entry) = self.by_id.find_entry(gone, |index| place(*index) == at) {
+            entry.remove();
+        }
+        if let Some(index) = self.by_id.find_mut(moved, |index| place(*index) == last) {
+            *index = u32::try_from(at).unwrap_or(*index);
+        }
+        self.bytes -= self.users.swap_remove(at).bytes;
+    }
+}
+
+impl User {
+    /// What the keys of its rows begin with.
+    pub(super) fn prefix(&self) -> Key {
+        user_prefix(&self.id)
+    }
+
+    /// About the bytes that this user takes, what leads to it included.
+    fn own_bytes(&self) -> usize {
+        let timelines = self.timelines.iter().flat_map(|(_, timeline)| timeline);
+        size_of::<Self>()
+            + 2 * size_of::<u32>()
+            + if self.id.spilled() { self.id.capacity() } else { 0 }
+            + self.counts.heap_bytes()
+            + self.sessions.heap_bytes()
+            + self.timelines.capacity() * size_of::<(u8, Option<Timeline>)>()
+            + timelines.map(Timeline::heap_bytes).sum::<usize>()
+    }
+}
+
+fn place(index: u32) -> usize {
+    index as usize
+}
