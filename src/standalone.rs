@@ -51,7 +51,7 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
 
     let found = Arc::new(Owners::new(in_process(&processor)));
     let hearing = tokio::spawn(hear(Arc::clone(&found), processor.clone(), stopped.clone()));
-    let query = QueryApi::new(track_query_api::Config::default(), found);
+    let query = QueryApi::new(track_query_api::Config::default(), found, process.clock.clone());
     let ingest = Ingest::new(track_ingest::Config::default(), log.clone(), process.clock.clone());
     process.readiness.watch("ingest", move || log.check_ready());
     process.readiness.watch("processor", move || processor.check_ready());

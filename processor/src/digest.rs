@@ -38,7 +38,12 @@ pub struct StateDigest {
 impl StateDigest {
     /// What the state includes, of a log that ends at `log_end_offset`.
     pub(crate) fn as_of(&self, log_end_offset: Offset) -> AsOf {
-        AsOf { next_offset: self.next_offset, stream_time_ms: i64::from(self.stream_time_s) * 1000, log_end_offset }
+        AsOf {
+            next_offset: self.next_offset,
+            stream_time_ms: i64::from(self.stream_time_s) * 1000,
+            log_end_offset,
+            complete_to_ms: 0,
+        }
     }
 
     /// The digest, in 64 hexadecimal digits.
@@ -99,7 +104,7 @@ pub(crate) fn hash_rows(
     mut send: impl FnMut(RowHashes) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let progress = whole.progress();
-    let as_of = as_of(progress, log_end.unwrap_or(progress.next_offset));
+    let as_of = as_of(progress, log_end.unwrap_or(progress.next_offset), 0);
     let (mut hashes, mut bytes) = (Vec::new(), 0);
     let read = live_rows(whole, spans, |family, key, value| {
         let hash = blake3::hash(value).as_bytes().to_vec();

@@ -47,6 +47,8 @@ pub(crate) struct Folding<'a> {
 /// What is in the working set and not written yet.
 struct Gathered {
     since: Instant,
+    /// When the log took the last of them.
+    appended_ms: i64,
     records: usize,
     events: u64,
     duplicates: u64,
@@ -134,7 +136,14 @@ impl<'a> Folding<'a> {
             fail_point!("dead-letters-appended", |_| std::process::abort());
         }
         self.folded = progress;
-        let gathered = self.gathered.get_or_insert(Gathered { since: began, records: 0, events: 0, duplicates: 0 });
+        let gathered = self.gathered.get_or_insert(Gathered {
+            since: began,
+            appended_ms: 0,
+            records: 0,
+            events: 0,
+            duplicates: 0,
+        });
+        gathered.appended_ms = records[..consumed].last().map_or(gathered.appended_ms, |last| last.append_time_ms);
         gathered.records += consumed;
         gathered.events += events;
         gathered.duplicates += duplicates;
@@ -151,7 +160,7 @@ impl<'a> Folding<'a> {
 
     /// Writes what is gathered, for everybody to see.
     fn write(&mut self) -> Result<(), Halt> {
-        let Some(Gathered { events, duplicates, .. }) = self.gathered.take() else { return Ok(()) };
+        let Some(Gathered { appended_ms, events, duplicates, .. }) = self.gathered.take() else { return Ok(()) };
         fail_point!("fold-built", |_| std::process::abort());
         let (working, folded) = (&mut self.working, self.folded);
         self.owned.with_store(|store| working.write(store, folded))?;
@@ -159,7 +168,7 @@ impl<'a> Folding<'a> {
         self.flush.has_written();
         counter!("track_events_folded_total").increment(events);
         counter!("track_events_duplicate_total").increment(duplicates);
-        self.owned.advance(self.folded);
+        self.owned.advance(self.folded, appended_ms);
         Ok(())
     }
 

@@ -28,7 +28,11 @@ use track_proto::v1;
 #[derive(Debug, Clone, Copy)]
 struct Reach {
     progress: Progress,
+    /// The append time of the last record before it; 0 where nothing was folded since the start.
+    appended_ms: i64,
     log_end: Offset,
+    /// When the log's end was looked at, by the wall clock; 0 before the first time.
+    looked_ms: i64,
     stage: Stage,
 }
 
@@ -127,7 +131,13 @@ impl Owned {
             failures: shared.failures.clone(),
             home,
             store: RwLock::new(store),
-            reach: watch::Sender::new(Reach { progress, log_end: progress.next_offset, stage: Stage::Restoring }),
+            reach: watch::Sender::new(Reach {
+                progress,
+                appended_ms: 0,
+                log_end: progress.next_offset,
+                looked_ms: 0,
+                stage: Stage::Restoring,
+            }),
             restored_at: AtomicU64::new(Offset::MAX),
             trouble: Mutex::new(None),
             condition: Mutex::new(None),
@@ -205,7 +215,7 @@ impl Owned {
         };
         *self.store.write() = Some(store);
         self.reach.send_modify(|reach| {
-            (reach.progress, reach.log_end) = (progress, progress.next_offset);
+            (reach.progress, reach.appended_ms, reach.log_end) = (progress, 0, progress.next_offset);
             reach.change(&[Stage::Mending], Stage::Restoring);
         });
         Ok(Some(reader))
@@ -219,7 +229,9 @@ impl Owned {
     /// Tells everybody how far it is, `last` being the record that was folded last, if one was just now.
     pub(crate) fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {
         let (mut next_offset, mut newly_served) = (0, false);
+        let now_ms = (self.clock)();
         self.reach.send_modify(|reach| {
+            reach.looked_ms = now_ms;
             next_offset = reach.progress.next_offset;
             reach.log_end = log_end.max(next_offset);
             // On Kafka what lies before the end may be no record: the marks of a transaction, for one.
@@ -239,7 +251,7 @@ impl Owned {
         #[allow(clippy::cast_precision_loss)] // a gauge
         gauge!("track_consumer_lag_records", "partition" => partition.clone()).set(lag as f64);
         let lag_ms = match last {
-            Some(last) if lag > 0 => (self.clock)() - last.append_time_ms,
+            Some(last) if lag > 0 => now_ms - last.append_time_ms,
             _ => 0,
         };
         if lag == 0 || last.is_some() {
@@ -317,9 +329,15 @@ impl Owned {
         self.reach.borrow().progress
     }
 
-    /// Everything up to here is written.
-    pub(crate) fn advance(&self, progress: Progress) {
-        self.reach.send_modify(|reach| reach.progress = progress);
+    /// Everything up to here is written, `appended_ms` being the append time of the last record.
+    pub(crate) fn advance(&self, progress: Progress, appended_ms: i64) {
+        self.reach.send_modify(|reach| (reach.progress, reach.appended_ms) = (progress, appended_ms));
+    }
+
+    /// What a question that is asked from here on includes at the least.
+    pub(crate) fn completeness(&self) -> Completeness {
+        let Reach { appended_ms, log_end, looked_ms, .. } = *self.reach.borrow();
+        Completeness { log_end, appended_ms, looked_ms }
     }
 
     /// What a question ran into.
@@ -392,12 +410,14 @@ impl Owned {
     }
 
     pub(crate) fn status(&self) -> v1::PartitionStatus {
-        let Reach { progress, log_end, stage } = *self.reach.borrow();
+        let now = self.completeness();
+        let Reach { progress, log_end, stage, .. } = *self.reach.borrow();
         let state = match stage {
             Stage::Serving => v1::PartitionState::Serving,
             Stage::Restoring | Stage::Mending | Stage::Closed => v1::PartitionState::Restoring,
         };
-        v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of(progress, log_end)) }
+        let as_of = as_of(progress, log_end, now.complete_to_ms(progress));
+        v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of) }
     }
 
     pub(crate) fn measure_store(&self) {
@@ -409,11 +429,32 @@ impl Owned {
     }
 }
 
+/// Where a partition was when a question came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Completeness {
+    log_end: Offset,
+    appended_ms: i64,
+    looked_ms: i64,
+}
+
+impl Completeness {
+    /// What an answer at `progress`, which is no earlier, includes.
+    pub(crate) fn as_of(self, progress: Progress) -> v1::AsOf {
+        as_of(progress, self.log_end, self.complete_to_ms(progress))
+    }
+
+    /// Everything that the log took before this moment is in it; 0 where that is not known.
+    fn complete_to_ms(self, progress: Progress) -> i64 {
+        if progress.next_offset >= self.log_end { self.looked_ms } else { self.appended_ms }
+    }
+}
+
 /// What an answer at `progress` includes.
-pub(crate) fn as_of(progress: Progress, log_end_offset: Offset) -> v1::AsOf {
+pub(crate) fn as_of(progress: Progress, log_end_offset: Offset, complete_to_ms: i64) -> v1::AsOf {
     v1::AsOf {
         next_offset: progress.next_offset,
         stream_time_ms: i64::from(progress.stream_time) * 1000,
         log_end_offset,
+        complete_to_ms,
     }
 }

@@ -3,7 +3,7 @@
 use crate::Shared;
 use crate::error::InspectError;
 use crate::inspect;
-use crate::partition::{Owned, as_of};
+use crate::partition::Owned;
 use crate::query;
 use crate::state::progress::Progress;
 use crate::state::store::{StoreError, View};
@@ -55,9 +55,9 @@ impl PartitionsService {
 
         let shared = Arc::clone(&self.shared);
         let answer = tokio::task::spawn_blocking(move || {
-            owned
-                .ask(|store| read(&shared, &store.view(), &question))
-                .map(|(progress, rows)| (as_of(progress, owned.log_end()), rows))
+            let before = owned.completeness();
+            let (progress, rows) = owned.ask(|store| read(&shared, &store.view(), &question))?;
+            Some((before.as_of(progress), rows))
         })
         .await;
         match answer {

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::util::{BoxCloneSyncService, ServiceExt as _};
 use tower::{BoxError, Service};
@@ -37,11 +38,15 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(10 * 60);
 pub struct Owners {
     connect: Connect,
     table: RwLock<Table>,
+    /// Told whenever the table changes.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct Table {
     instances: HashMap<String, Instance>,
+    /// When a partition was last said to be served, by whomever.
+    served: HashMap<u32, Instant>,
     /// The last one told; kept when everybody leaves, since a log's partition count never changes.
     partition_count: Option<NonZeroU32>,
 }
@@ -64,6 +69,8 @@ struct Serving {
 pub(crate) struct Candidate {
     pub(crate) instance: String,
     pub(crate) channel: Channel,
+    /// When it said so.
+    pub(crate) heard: Instant,
     next_offset: u64,
 }
 
@@ -71,7 +78,7 @@ impl Owners {
     /// An empty table.
     #[must_use]
     pub fn new(connect: Connect) -> Self {
-        Self { connect, table: RwLock::default() }
+        Self { connect, table: RwLock::default(), changes: watch::Sender::new(()) }
     }
 
     /// Takes in what `instance` said of itself at `received`, or with `None` that it has left.
@@ -79,10 +86,11 @@ impl Owners {
         let Some(owner) = owner else {
             self.table.write().instances.remove(&instance);
             tracing::info!(instance, "a processor has left");
+            self.changes.send_replace(());
             return;
         };
         let channel = self.channel_to(&instance, &owner.url);
-        let serving = owner
+        let serving: Vec<_> = owner
             .partitions
             .iter()
             .filter(|status| status.state() == PartitionState::Serving)
@@ -100,7 +108,18 @@ impl Owners {
             }
         }
         table.instances.retain(|_, known| received.saturating_duration_since(known.heard) < FORGOTTEN_AFTER);
+        for Serving { partition, .. } in &serving {
+            let last = table.served.entry(*partition).or_insert(received);
+            *last = received.max(*last);
+        }
         table.instances.insert(instance, Instance { url: owner.url, channel, heard: received, serving });
+        drop(table);
+        self.changes.send_replace(());
+    }
+
+    /// Tells of every change from here on.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The channel there is to that url, or a new one.
@@ -128,29 +147,26 @@ impl Owners {
         self.table.read().partition_count
     }
 
-    /// For each of `partitions`, those heard of at or after `heard_since` that serve it, the freshest first.
-    pub(crate) fn candidates(
-        &self,
-        partitions: impl Iterator<Item = u32>,
-        heard_since: Instant,
-    ) -> HashMap<u32, Vec<Candidate>> {
-        let mut candidates: HashMap<u32, Vec<Candidate>> = partitions.map(|partition| (partition, vec![])).collect();
+    /// Those heard of at or after `heard_since` that serve a partition, the freshest first.
+    pub(crate) fn candidates(&self, partition: u32, heard_since: Instant) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
         for (name, instance) in &self.table.read().instances {
             let Some(channel) = instance.channel.as_ref().filter(|_| instance.heard >= heard_since) else { continue };
-            for Serving { partition, next_offset } in &instance.serving {
-                if let Some(candidates) = candidates.get_mut(partition) {
-                    candidates.push(Candidate {
-                        instance: name.clone(),
-                        channel: channel.clone(),
-                        next_offset: *next_offset,
-                    });
-                }
-            }
+            let serving = instance.serving.iter().filter(|serving| serving.partition == partition);
+            candidates.extend(serving.map(|Serving { next_offset, .. }| Candidate {
+                instance: name.clone(),
+                channel: channel.clone(),
+                heard: instance.heard,
+                next_offset: *next_offset,
+            }));
         }
-        for candidates in candidates.values_mut() {
-            candidates.sort_by(|a, b| b.next_offset.cmp(&a.next_offset).then_with(|| a.instance.cmp(&b.instance)));
-        }
+        candidates.sort_by(|a, b| b.next_offset.cmp(&a.next_offset).then_with(|| a.instance.cmp(&b.instance)));
         candidates
+    }
+
+    /// Whether anybody said at or after `since` that it serves a partition.
+    pub(crate) fn was_served(&self, partition: u32, since: Instant) -> bool {
+        self.table.read().served.get(&partition).is_some_and(|last| *last >= since)
     }
 
     /// The partitions that someone heard of at or after `heard_since` serves.
@@ -192,8 +208,7 @@ mod tests {
     }
 
     fn names(owners: &Owners, partition: u32, heard_since: Instant) -> Vec<String> {
-        let mut candidates = owners.candidates([partition].into_iter(), heard_since);
-        candidates.remove(&partition).unwrap().into_iter().map(|candidate| candidate.instance).collect()
+        owners.candidates(partition, heard_since).into_iter().map(|candidate| candidate.instance).collect()
     }
 
     #[test]
@@ -230,7 +245,10 @@ mod tests {
         owners.apply("new".into(), Some(owner("http://new", &[(0, 3)])), later);
         assert_eq!(names(&owners, 0, now), ["old", "new"]);
         assert_eq!(names(&owners, 0, later), ["new"]);
+        let news = owners.news();
         owners.apply("new".into(), None, later);
+        assert!(news.has_changed().unwrap());
+        assert!(owners.was_served(0, later) && !owners.was_served(0, later + Duration::from_secs(1)));
         assert_eq!(names(&owners, 0, now), ["old"]);
         assert_eq!(owners.served(later), BTreeSet::new());
         assert_eq!(owners.partition_count(), NonZeroU32::new(4));

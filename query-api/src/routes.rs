@@ -1,6 +1,9 @@
 //! HTTP in, HTTP out: the two routes and the way of a query through the modules.
 
+use crate::as_of;
+use crate::ask::{Patience, before_now};
 use crate::error::QueryError;
+use crate::latency::Latency;
 use crate::owners::Owners;
 use crate::params::POSITION_HEADER;
 use crate::plan::Plan;
@@ -14,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use track_proto::calendar::Calendar;
+use track_proto::clock::Clock;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -24,12 +28,18 @@ pub struct Config {
     pub timeout: Duration,
     /// How long what a processor said of itself counts.
     pub owner_stale_after: Duration,
+    /// How long the new owner of a partition that has just moved is waited for: a heartbeat and a half.
+    pub move_max: Duration,
 }
 
 impl Default for Config {
-    /// Five seconds each.
+    /// Five seconds each, and one and a half for a move.
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), owner_stale_after: Duration::from_secs(5) }
+        Self {
+            timeout: Duration::from_secs(5),
+            owner_stale_after: Duration::from_secs(5),
+            move_max: Duration::from_millis(1_500),
+        }
     }
 }
 
@@ -42,15 +52,18 @@ pub struct QueryApi {
 struct Inner {
     config: Config,
     owners: Arc<Owners>,
+    clock: Clock,
+    latency: Arc<Latency>,
     /// Whether each partition has ever been served, all at one time.
     complete_once: AtomicBool,
 }
 
 impl QueryApi {
-    /// A service that finds processors in `owners`.
+    /// A service that finds processors in `owners`. `clock` gives the wall clock, for what an answer says of its age alone.
     #[must_use]
-    pub fn new(config: Config, owners: Arc<Owners>) -> Self {
-        Self { inner: Arc::new(Inner { config, owners, complete_once: AtomicBool::new(false) }) }
+    pub fn new(config: Config, owners: Arc<Owners>, clock: Clock) -> Self {
+        let (latency, complete_once) = (Arc::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { config, owners, clock, latency, complete_once }) }
     }
 
     /// `GET /metrics` and `GET /sessions`. Anything else is rejected, for the caller to answer.
@@ -79,7 +92,7 @@ impl QueryApi {
     pub fn check_ready(&self) -> Result<(), String> {
         let Inner { owners, complete_once, .. } = &*self.inner;
         let partition_count = owners.partition_count().ok_or("no processor has been heard of yet")?;
-        let served = owners.served(self.heard_since());
+        let served = owners.served(before_now(self.inner.config.owner_stale_after));
         if served.is_empty() {
             return Err("no processor that serves a partition has been heard of lately".into());
         }
@@ -94,14 +107,23 @@ impl QueryApi {
         }
     }
 
-    async fn counts(&self, query: &str, headers: &HeaderMap) -> Result<Bytes, QueryError> {
+    async fn counts(&self, query: &str, headers: &HeaderMap) -> Result<Response, QueryError> {
         let (calendar, gathered) = self.gather(query, headers, "Failed to fetch metrics").await?;
-        Ok(render::counts(&calendar, &merge::counts(gathered.answers), &gathered.missing))
+        let complete = self.completeness(&gathered);
+        Ok(success(complete, render::counts(&calendar, &merge::counts(gathered.answers), &gathered.missing)))
     }
 
-    async fn sessions(&self, query: &str, headers: &HeaderMap) -> Result<Bytes, QueryError> {
+    async fn sessions(&self, query: &str, headers: &HeaderMap) -> Result<Response, QueryError> {
         let (calendar, gathered) = self.gather(query, headers, "Failed to fetch session metrics").await?;
-        Ok(render::sessions(&calendar, &merge::sessions(gathered.answers), &gathered.missing))
+        let complete = self.completeness(&gathered);
+        Ok(success(complete, render::sessions(&calendar, &merge::sessions(gathered.answers), &gathered.missing)))
+    }
+
+    /// The headers that say how complete an answer is.
+    fn completeness<A: Answer>(&self, gathered: &Gathered<A>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        as_of::write(gathered.answers.iter().map(Answer::as_of), (self.inner.clock)(), &mut headers);
+        headers
     }
 
     /// What the partitions answer to a query. `message` is for the client where they do not.
@@ -111,37 +133,31 @@ impl QueryApi {
         headers: &HeaderMap,
         message: &'static str,
     ) -> Result<(Calendar, Gathered<A>), QueryError> {
-        let deadline = Instant::now() + self.inner.config.timeout;
-        let owners = &self.inner.owners;
+        let Inner { config, owners, latency, .. } = &*self.inner;
+        let deadline = Instant::now() + config.timeout;
         let params = params::parse(query, headers.get_all(POSITION_HEADER))?;
         let Some(partition_count) = owners.partition_count() else {
             tracing::warn!("no processor has been heard of yet");
             return Err(QueryError::Unavailable { message, partitions: vec![] });
         };
         let Plan { requests, calendar, allow_partial } = plan::plan(params, partition_count)?;
-        let candidates = owners.candidates(requests.iter().map(|request| request.partition), self.heard_since());
-        let gathered = scatter::gather(requests, candidates, deadline).await;
+        let patience = Patience { deadline, move_max: config.move_max, stale_after: config.owner_stale_after };
+        let gathered = scatter::gather(requests, owners, latency, patience).await;
         if gathered.missing.is_empty() || allow_partial {
             Ok((calendar, gathered))
         } else {
             Err(QueryError::Unavailable { message, partitions: gathered.missing })
         }
     }
-
-    /// Since when a processor must have been heard of to count.
-    fn heard_since(&self) -> Instant {
-        let now = Instant::now();
-        now.checked_sub(self.inner.config.owner_stale_after).unwrap_or(now)
-    }
 }
 
-fn respond(answer: Result<Bytes, QueryError>) -> Response {
-    match answer {
-        Ok(body) => {
-            let mut response = Response::new(body.into());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        }
-        Err(error) => error.into_response(),
-    }
+fn success(headers: HeaderMap, body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    *response.headers_mut() = headers;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn respond(answer: Result<Response, QueryError>) -> Response {
+    answer.unwrap_or_else(QueryError::into_response)
 }

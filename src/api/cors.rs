@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower::{Layer as _, Service};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use track_query_api::{AS_OF_HEADER, LAG_HEADER};
 
 /// Where a write landed, for a page to wait for when it reads.
 const POSITION: HeaderName = HeaderName::from_static("track-position");
+/// How complete an answer is.
+const COMPLETENESS: [HeaderName; 2] = [AS_OF_HEADER, LAG_HEADER];
 /// How long a browser may remember a preflight's answer; browsers cut it to their own maximum.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -32,7 +35,7 @@ impl<S: Clone> Cors<S> {
             .allow_origin(origin)
             .allow_methods([Method::GET, Method::HEAD, Method::POST])
             .allow_headers(AllowHeaders::mirror_request())
-            .expose_headers([POSITION, RETRY_AFTER])
+            .expose_headers([POSITION, RETRY_AFTER].into_iter().chain(COMPLETENESS).collect::<Vec<_>>())
             .max_age(REMEMBERED);
         Self { shared: layer.layer(service.clone()), service }
     }

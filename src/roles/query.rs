@@ -31,7 +31,7 @@ pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<(
     let _following = board.follow(owners::reader(Arc::clone(&found), process.clock.clone()))?;
 
     let config = Config { timeout: flags.query_timeout, ..Config::default() };
-    let query = QueryApi::new(config, found);
+    let query = QueryApi::new(config, found, process.clock.clone());
     process.readiness.watch("query", {
         let query = query.clone();
         move || query.check_ready()

@@ -203,3 +203,41 @@ async fn answers_beyond_four_mebibytes_are_taken() {
     assert_eq!(code, 200);
     assert_eq!(body.matches(r#""listened-to":30}"#).count(), 20_000);
 }
+
+#[tokio::test]
+async fn an_answer_says_how_complete_it_is() {
+    let cluster = Cluster::new(1);
+    cluster.add("a", [(0, plays(1))]);
+    let response = cluster.respond(warp::test::request().path(JANUARY)).await;
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((header("track-as-of"), header("track-lag-ms")), ("2024-12-31T23:59:59.750Z".into(), "250".into()));
+}
+
+#[tokio::test]
+async fn a_slow_one_is_not_waited_for_where_another_answers() {
+    // The slow one could take as long as the query may: the answer comes since another is asked meanwhile.
+    let cluster = Cluster::with_timeout(1, Duration::from_secs(3_600));
+    let slow = cluster.add_heard_at("slow", NEXT_OFFSET + 1, Instant::now(), [(0, Behaviour::Hang)]);
+    cluster.add("other", [(0, plays(2))]);
+    assert_eq!(cluster.get(JANUARY).await, answer(2));
+    assert_eq!(slow.asked_partitions(), [0]);
+}
+
+#[tokio::test]
+async fn a_partition_that_has_just_moved_is_asked_for_at_its_new_owner() {
+    let cluster = Cluster::new(1);
+    // It no longer has what it said it had.
+    cluster.add("old", [(0, Behaviour::Fail(Code::NotFound))]);
+    let (answered, ()) = tokio::join!(cluster.get(JANUARY), async {
+        tokio::task::yield_now().await;
+        cluster.add("new", [(0, plays(3))]);
+    });
+    assert_eq!(answered, answer(3));
+    cluster.owners.apply("old".into(), None, Instant::now());
+    cluster.owners.apply("new".into(), None, Instant::now());
+    let (answered, ()) = tokio::join!(cluster.get(JANUARY), async {
+        tokio::task::yield_now().await;
+        cluster.add("newer", [(0, plays(4))]);
+    });
+    assert_eq!(answered, answer(4), "nobody was there for a moment");
+}

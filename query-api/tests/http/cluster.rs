@@ -17,6 +17,9 @@ use track_query_api::{Config, QueryApi};
 /// How far the state of each processor is.
 pub(crate) const NEXT_OFFSET: u64 = 1_000;
 
+/// What the query service takes for now.
+pub(crate) const NOW_MS: i64 = 1_735_689_600_000;
+
 /// What a processor does when it is asked about a partition.
 #[derive(Clone)]
 pub(crate) enum Behaviour {
@@ -89,7 +92,12 @@ impl Processor {
 }
 
 fn as_of() -> Option<AsOf> {
-    Some(AsOf { next_offset: NEXT_OFFSET, stream_time_ms: 0, log_end_offset: NEXT_OFFSET })
+    Some(AsOf {
+        next_offset: NEXT_OFFSET,
+        stream_time_ms: 0,
+        log_end_offset: NEXT_OFFSET,
+        complete_to_ms: NOW_MS - 250,
+    })
 }
 
 #[tonic::async_trait]
@@ -145,7 +153,7 @@ impl Cluster {
         });
         let owners = Arc::new(Owners::new(connect));
         let config = Config { timeout, ..Config::default() };
-        let api = QueryApi::new(config, owners.clone());
+        let api = QueryApi::new(config, owners.clone(), Arc::new(|| NOW_MS));
         Self { processors, owners, api, partition_count }
     }
 

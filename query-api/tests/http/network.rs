@@ -1,4 +1,4 @@
-use crate::cluster::{Behaviour, NEXT_OFFSET, Processor};
+use crate::cluster::{Behaviour, NEXT_OFFSET, NOW_MS, Processor};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ fn service(timeout: Duration) -> (Arc<Owners>, QueryApi) {
         Ok(channel(endpoint.connect_lazy()))
     });
     let owners = Arc::new(Owners::new(connect));
-    let api = QueryApi::new(Config { timeout, ..Config::default() }, owners.clone());
+    let api = QueryApi::new(Config { timeout, ..Config::default() }, owners.clone(), Arc::new(|| NOW_MS));
     (owners, api)
 }
 
