@@ -15,7 +15,7 @@ help:
 	@echo "make lint   formatting, clippy, and the dependencies' licences and sources"
 	@echo "make fuzz   every fuzz target for a minute; longer, or one alone: make fuzz ARGS='600 body'"
 	@echo "make fmt    format the code"
-	@echo "make bench  measure track beside its peers; SIZE=full for the full size, make bench-fold for one part"
+	@echo "make bench  measure track beside its peers; SIZE=medium or full for larger sizes, make bench-fold for one part"
 
 run: build
 	@$(or $(CARGO_TARGET_DIR),target)/release/track $(ARGS)

@@ -29,10 +29,11 @@ class Size:
 
 
 SMALL = Size("small", 1_000_000, 200_000, 500_000, 10, (100_000, 1_000_000), 8, 2_000_000, 100_000)
+MEDIUM = Size("medium", 4_000_000, 500_000, 1_000_000, 20, (1_000_000, 10_000_000), 15, 20_000_000, 1_000_000)
 FULL = Size("full", 10_000_000, 1_000_000, 3_000_000, 30, (1_000_000, 100_000_000), 30, 100_000_000, 5_000_000)
 # To see that everything works; its numbers mean nothing.
 TRY = Size("try", 100_000, 20_000, 50_000, 3, (20_000, 100_000), 3, 100_000, 10_000)
-SIZES = {size.name: size for size in (SMALL, FULL, TRY)}
+SIZES = {size.name: size for size in (SMALL, MEDIUM, FULL, TRY)}
 
 
 def binary(name):

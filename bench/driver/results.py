@@ -4,7 +4,7 @@ import json
 import re
 import statistics
 
-from . import machine, place
+from . import goals, machine, place
 
 FILE = place.ROOT / "bench/results.json"
 TABLE = place.ROOT / "bench/results.md"
@@ -61,6 +61,7 @@ def table(results):
         f"{on['cpu']}, {on['cores']} cores, {on['memory_gib']} GiB, Linux {on['kernel']}. Medians; every run is in results.json.",
         "",
     ]
+    lines += ["## Goals", "", *goals.table(results["parts"]), ""]
     for part, found in results["parts"].items():
         lines += [f"## {part} ({found['size']}, {found['versions']['track']} at {found['versions']['commit']})", ""]
         lines += ["| measure | side | numbers |", "|---|---|---|"]
