@@ -5,8 +5,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response as HttpResponse, StatusCode};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use track_log::Position;
 use warp::reply::Response;
 
@@ -79,20 +77,28 @@ pub(crate) fn refused(status: StatusCode, message: &str, rejected: &[Rejected]) 
 }
 
 fn with_positions(body: Bytes, positions: &[Position]) -> Response {
-    let mut text = String::new();
-    let mut add = |partition: u32, offset: u64| {
-        let comma = if text.is_empty() { "" } else { "," };
-        write!(text, "{comma}{partition}:{offset}").expect("a String takes all that is written");
+    let mut text = Vec::with_capacity(24);
+    let mut add = |position: &Position| {
+        if !text.is_empty() {
+            text.push(b',');
+        }
+        text.extend_from_slice(itoa::Buffer::new().format(position.partition).as_bytes());
+        text.push(b':');
+        text.extend_from_slice(itoa::Buffer::new().format(position.offset).as_bytes());
     };
     if let [position] = positions {
-        add(position.partition, position.offset);
+        add(position);
     } else {
-        let mut highest = BTreeMap::new();
+        // Partitions are few and positions are many.
+        let mut highest: Vec<Position> = Vec::new();
         for position in positions {
-            let offset = highest.entry(position.partition).or_insert(position.offset);
-            *offset = position.offset.max(*offset);
+            match highest.iter_mut().find(|known| known.partition == position.partition) {
+                Some(known) => known.offset = known.offset.max(position.offset),
+                None => highest.push(*position),
+            }
         }
-        highest.into_iter().for_each(|(partition, offset)| add(partition, offset));
+        highest.sort_unstable();
+        highest.iter().for_each(add);
     }
     let mut response = respond(StatusCode::OK, body);
     let value = HeaderValue::try_from(text).expect("digits, colons and commas");

@@ -18,6 +18,9 @@ const DISCARDED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A client that sends nothing for so long while it is refused is waiting for the answer.
 const DISCARD_IDLE_MAX: Duration = Duration::from_millis(500);
 
+/// How much room there is at least for what is unpacked at a step.
+const ROOM_BYTES: usize = 4 * 1024;
+
 /// What a route takes.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -167,13 +170,36 @@ impl<'h> Buffer<'h> {
         if len > self.bytes_max {
             return Err(Refusal::TooLarge { bytes_max: self.bytes_max });
         }
+        self.make_room(len)?;
+        self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// Has `write` put something into the room behind the body, and tells too whether that is full now: then there may be more.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] where something comes after the cap has been reached, or [`Refusal::Overload`].
+    pub(crate) fn fill<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> Result<(T, bool), Refusal> {
+        if self.bytes.len() >= self.bytes_max {
+            // Only the end may come.
+            let mut beyond = Vec::with_capacity(1);
+            let written = write(&mut beyond);
+            let too_large = Refusal::TooLarge { bytes_max: self.bytes_max };
+            return if beyond.is_empty() { Ok((written, false)) } else { Err(too_large) };
+        }
+        self.make_room((self.bytes.len() + ROOM_BYTES).min(self.bytes_max))?;
+        let written = write(&mut self.bytes);
+        Ok((written, self.bytes.len() == self.bytes.capacity()))
+    }
+
+    /// Room for a body of so many bytes, which must not be more than the cap.
+    fn make_room(&mut self, bytes: usize) -> Result<(), Refusal> {
         let capacity = self.bytes.capacity();
-        if len > capacity {
-            let capacity_wanted = (capacity * 2).clamp(len, self.bytes_max);
+        if bytes > capacity {
+            let capacity_wanted = (capacity * 2).clamp(bytes, self.bytes_max);
             self.held.grow(capacity_wanted - capacity)?;
             self.bytes.reserve_exact(capacity_wanted - self.bytes.len());
         }
-        self.bytes.extend_from_slice(more);
         Ok(())
     }
 

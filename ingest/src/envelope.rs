@@ -2,8 +2,8 @@
 //! events of a request; the records are slices of it.
 
 use crate::validate::Event;
-use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{WireType, encode_key, encode_varint};
+use bytes::Bytes;
+use prost::encoding::WireType;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,31 +15,32 @@ pub(crate) const OVERHEAD_BYTES: usize = 128;
 
 /// The numbers of `proto/track/v1/event.proto`.
 mod tag {
-    pub(super) const EVENT_ID: u32 = 1;
-    pub(super) const EVENT: u32 = 2;
-    pub(super) const USER_ID: u32 = 3;
-    pub(super) const TIMESTAMP_MS: u32 = 4;
-    pub(super) const RECEIVED_AT_MS: u32 = 5;
-    pub(super) const METADATA: u32 = 6;
-    pub(super) const CLIENT_EVENT_ID: u32 = 7;
-    pub(super) const VERSION: u32 = 8;
+    pub(super) const EVENT_ID: u8 = 1;
+    pub(super) const EVENT: u8 = 2;
+    pub(super) const USER_ID: u8 = 3;
+    pub(super) const TIMESTAMP_MS: u8 = 4;
+    pub(super) const RECEIVED_AT_MS: u8 = 5;
+    pub(super) const METADATA: u8 = 6;
+    pub(super) const CLIENT_EVENT_ID: u8 = 7;
+    pub(super) const VERSION: u8 = 8;
 }
 
 /// The envelopes of one request.
 pub(crate) struct Envelopes {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     places: Vec<Place>,
 }
 
 /// Where an envelope, and in it the user_id, lies in the buffer.
 struct Place {
+    timestamp_ms: i64,
     value: Range<usize>,
     key: Range<usize>,
 }
 
 impl Envelopes {
     pub(crate) fn with_capacity(events: usize, bytes: usize) -> Self {
-        Self { buffer: BytesMut::with_capacity(bytes), places: Vec::with_capacity(events) }
+        Self { buffer: Vec::with_capacity(bytes), places: Vec::with_capacity(events) }
     }
 
     /// Adds an event that came in at `received_at_ms`.
@@ -54,35 +55,60 @@ impl Envelopes {
         self.number(tag::TIMESTAMP_MS, event.timestamp_ms.cast_unsigned());
         self.number(tag::RECEIVED_AT_MS, received_at_ms.cast_unsigned());
         if event.metadata.len() > 0 {
-            encode_key(tag::METADATA, WireType::LengthDelimited, &mut self.buffer);
-            encode_varint(event.metadata.len() as u64, &mut self.buffer);
+            self.length(tag::METADATA, event.metadata.len());
             event.metadata.write(&mut self.buffer);
         }
         if event.event_id.is_some() {
             self.number(tag::CLIENT_EVENT_ID, 1);
         }
         self.number(tag::VERSION, u64::from(VERSION));
-        self.places.push(Place { value: start..self.buffer.len(), key });
+        self.places.push(Place { timestamp_ms: event.timestamp_ms, value: start..self.buffer.len(), key });
     }
 
+    /// Puts them in the order of the events' own times.
+    pub(crate) fn sort_by_time(&mut self) {
+        if !self.places.is_sorted_by_key(|place| place.timestamp_ms) {
+            self.places.sort_by_key(|place| place.timestamp_ms);
+        }
+    }
+
+    /// The records, in the order in which events were added unless they have been sorted.
     pub(crate) fn into_records(self) -> Vec<NewRecord> {
-        let buffer: Bytes = self.buffer.freeze();
+        let buffer = Bytes::from(self.buffer);
         let record = |place: Place| NewRecord { key: buffer.slice(place.key), value: buffer.slice(place.value) };
         self.places.into_iter().map(record).collect()
     }
 
-    fn field(&mut self, tag: u32, value: &[u8]) -> Range<usize> {
-        encode_key(tag, WireType::LengthDelimited, &mut self.buffer);
-        encode_varint(value.len() as u64, &mut self.buffer);
+    fn field(&mut self, tag: u8, value: &[u8]) -> Range<usize> {
+        self.length(tag, value.len());
         let start = self.buffer.len();
-        self.buffer.put_slice(value);
+        self.buffer.extend_from_slice(value);
         start..self.buffer.len()
     }
 
-    fn number(&mut self, tag: u32, value: u64) {
-        encode_key(tag, WireType::Varint, &mut self.buffer);
-        encode_varint(value, &mut self.buffer);
+    fn length(&mut self, tag: u8, bytes: usize) {
+        self.buffer.push(key(tag, WireType::LengthDelimited));
+        self.varint(bytes as u64);
     }
+
+    fn number(&mut self, tag: u8, value: u64) {
+        self.buffer.push(key(tag, WireType::Varint));
+        self.varint(value);
+    }
+
+    /// As prost encodes one, but in place: most are a byte or two.
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.buffer.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.buffer.push(value.to_le_bytes()[0]);
+    }
+}
+
+/// What a field begins with; one byte, since no tag is above 15.
+const fn key(tag: u8, wire_type: WireType) -> u8 {
+    tag << 3 | wire_type as u8
 }
 
 /// Makes ids for events that have none: UUIDs of version 7 (RFC 9562). Nothing is looked up by them and no duplicate is

@@ -1,7 +1,7 @@
 //! Metadata: any JSON object, kept as its producer wrote it but for white space, and bounded.
 
 use crate::error::Flaw;
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -68,7 +68,7 @@ impl<'a> Metadata<'a> {
     }
 
     /// Writes it as it lies on the log.
-    pub(crate) fn write(&self, into: &mut BytesMut) {
+    pub(crate) fn write(&self, into: &mut impl BufMut) {
         match self {
             Self::Absent => {}
             Self::Kept { json, compact_bytes } if json.len() == *compact_bytes => into.put_slice(json.as_bytes()),
@@ -79,6 +79,11 @@ impl<'a> Metadata<'a> {
 }
 
 fn compact_len(json: &str) -> usize {
+    // Most metadata is compact, and JSON has no other byte that is as small as a space. Looks at every byte, whatever it finds:
+    // that way the compiler takes many at once.
+    if json.bytes().fold(true, |compact, byte| compact & (byte > b' ')) {
+        return json.len();
+    }
     let mut bytes = 0;
     compact_runs(json, |run| bytes += run.len());
     bytes
@@ -169,6 +174,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::BytesMut;
     use proptest::prelude::*;
     use serde_json::Value;
 

@@ -118,12 +118,12 @@ impl Shared {
         let envelope_bytes_expected = body.len() + items.len() * envelope::OVERHEAD_BYTES;
         held.grow(envelope_bytes_expected)?;
         let mut envelopes = envelope::Envelopes::with_capacity(items.len(), envelope_bytes_expected);
-        let (mut events, mut rejected, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rejected, mut warnings) = (Vec::new(), Vec::new());
         for (index, item) in items.into_iter().enumerate() {
             match item.and_then(|fields| validate(fields, now_ms)) {
                 Ok(event) => {
                     warnings.extend(event.warnings.texts().map(|message| answer::Warned { index, message }));
-                    events.push(event);
+                    envelopes.push(&event, now_ms, &self.ids);
                 }
                 Err(flaw) => {
                     self.meters.reject(Reason::from(&flaw), 1);
@@ -132,10 +132,7 @@ impl Shared {
             }
         }
         // A device that uploads its newest events first would have each of them move the sessions of those before.
-        if !events.is_sorted_by_key(|event| event.timestamp_ms) {
-            events.sort_by_key(|event| event.timestamp_ms);
-        }
-        events.iter().for_each(|event| envelopes.push(event, now_ms, &self.ids));
+        envelopes.sort_by_time();
         let records = envelopes.into_records();
         if records.is_empty() {
             return Err(Refusal::NoneGood { rejected });

@@ -3,13 +3,12 @@
 use crate::body::Buffer;
 use crate::error::Refusal;
 use bytes::Bytes;
-use flate2::write::GzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
-use std::io::{self, Write};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
-/// What one gzip decoder takes: inflate's window and state, and flate2's output buffer.
+/// What one gzip decoder takes: inflate's window and state.
 const GZIP_STATE_BYTES: usize = 96 * 1024;
 /// Members that a gzip body may be made of: each costs a new decoder, so a million empty ones would cost seconds.
 const GZIP_MEMBERS_MAX: usize = 10_000;
@@ -97,25 +96,37 @@ impl<'h> Unpacker<'h> {
     }
 }
 
-/// One gzip member after the other.
+/// One gzip member after the other, straight into the body.
 pub(crate) struct Gzip<'h> {
-    member: GzDecoder<Sink<'h>>,
+    member: Decompress,
     members: usize,
+    /// Between two members, the only place where a body may end.
+    member_complete: bool,
+    out: Buffer<'h>,
 }
 
 impl<'h> Gzip<'h> {
     fn new(mut out: Buffer<'h>) -> Result<Self, Refusal> {
         out.hold(GZIP_STATE_BYTES)?;
-        Ok(Self { member: GzDecoder::new(Sink { out: Some(out), refused: None }), members: 1 })
+        Ok(Self { member: new_member(), members: 1, member_complete: false, out })
     }
 
     fn push(&mut self, mut packed: &[u8]) -> Result<(), Refusal> {
-        while !packed.is_empty() {
-            match self.member.write(packed) {
-                Ok(0) => self.next_member()?,
-                Ok(taken) => packed = &packed[taken..],
-                Err(error) => return Err(self.refusal(&error)),
+        // What is unpacked already may not have had room yet.
+        let mut more_to_come = false;
+        while !packed.is_empty() || more_to_come {
+            if self.member_complete {
+                self.next_member()?;
             }
+            let before = self.member.total_in();
+            let member = &mut self.member;
+            let unpack = |into: &mut Vec<u8>| member.decompress_vec(packed, into, FlushDecompress::None);
+            let (status, filled) = self.out.fill(unpack)?;
+            let status = status.map_err(|error| corrupt(Encoding::Gzip, error.to_string()))?;
+            let taken = usize::try_from(self.member.total_in() - before).unwrap_or(usize::MAX);
+            packed = packed.get(taken..).unwrap_or_default();
+            self.member_complete = status == Status::StreamEnd;
+            more_to_come = filled && !self.member_complete;
         }
         Ok(())
     }
@@ -125,40 +136,22 @@ impl<'h> Gzip<'h> {
         if self.members > GZIP_MEMBERS_MAX {
             return Err(corrupt(Encoding::Gzip, format!("more than {GZIP_MEMBERS_MAX} members")));
         }
-        self.member.try_finish().map_err(|error| self.refusal(&error))?;
-        let sink = Sink { out: self.member.get_mut().out.take(), refused: None };
-        self.member = GzDecoder::new(sink);
+        (self.member, self.member_complete) = (new_member(), false);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Bytes, Refusal> {
-        self.member.try_finish().map_err(|error| self.refusal(&error))?;
-        Ok(self.member.get_mut().out.take().map(Buffer::into_bytes).unwrap_or_default())
-    }
-
-    fn refusal(&mut self, error: &io::Error) -> Refusal {
-        self.member.get_mut().refused.take().unwrap_or_else(|| corrupt(Encoding::Gzip, error.to_string()))
+    fn finish(self) -> Result<Bytes, Refusal> {
+        if self.member_complete {
+            Ok(self.out.into_bytes())
+        } else {
+            Err(corrupt(Encoding::Gzip, "it ends early".into()))
+        }
     }
 }
 
-/// Takes what the gzip decoder writes, and keeps why it would not.
-struct Sink<'h> {
-    out: Option<Buffer<'h>>,
-    refused: Option<Refusal>,
-}
-
-impl Write for Sink<'_> {
-    fn write(&mut self, unpacked: &[u8]) -> io::Result<usize> {
-        let out = self.out.as_mut().ok_or(io::ErrorKind::WriteZero)?;
-        out.extend(unpacked).map(|()| unpacked.len()).map_err(|refusal| {
-            self.refused = Some(refusal);
-            io::ErrorKind::Other.into()
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// With deflate's largest window, of 32 KiB; the checksum at its end is checked.
+fn new_member() -> Decompress {
+    Decompress::new_gzip(15)
 }
 
 /// One zstd frame after the other.

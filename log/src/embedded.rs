@@ -1,6 +1,6 @@
 //! Segments in a folder, for one process.
 //!
-//! A record's way: [`EmbeddedLog::append`] puts it into the `queue` of its partition as a `frame`; the `writer` of the
+//! A record's way: [`EmbeddedLog::append`] `split`s what it is given and puts each record into the `queue` of its partition as a `frame`; the `writer` of the
 //! partition takes all that is queued, writes and syncs it to the active `segment` and publishes it to the
 //! `partition`, where each `reader` waits; a `subscription` hands out readers of all partitions. When a log is opened,
 //! the `folder` is locked and a `scan` finds where each partition ends. Why it is built so: `docs/adr/0001-embedded-log.md`.
@@ -12,6 +12,7 @@ mod queue;
 mod reader;
 mod scan;
 mod segment;
+mod split;
 mod subscription;
 mod writer;
 
@@ -24,11 +25,11 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use partition::PartitionLog;
 use queue::{Budget, Latch};
+use split::{Part, Split};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use track_proto::clock::Clock;
-use track_proto::partitioner::partition_for;
 use writer::{Limits, Writer};
 
 /// What an append is told when the log is closed.
@@ -159,45 +160,32 @@ impl Append for EmbeddedLog {
         if records.is_empty() {
             return ready(Ok(Vec::new())).boxed();
         }
-        let length = |record: &NewRecord| frame::frame_length(&record.key, &record.value);
-        if let Some(record) = records.iter().find(|record| length(record) > frame::FRAME_BYTES_MAX) {
-            let (length, most) = (length(record), frame::FRAME_BYTES_MAX);
-            let error = format!("a record of {length} bytes is longer than the {most} that this log takes");
+        let Split { mut positions, order, parts, longest } = Split::of(&records, self.count());
+        if longest > frame::FRAME_BYTES_MAX {
+            let most = frame::FRAME_BYTES_MAX;
+            let error = format!("a record of {longest} bytes is longer than the {most} that this log takes");
             return ready(Err(AppendError::Unavailable(error))).boxed();
         }
-
-        let count = self.count();
-        let place = |record: &NewRecord| Position { partition: partition_for(&record.key, count), offset: 0 };
-        let mut positions: Vec<Position> = records.iter().map(place).collect();
-        // By partition, and within it in the order given.
-        let mut order: Vec<usize> = (0..records.len()).collect();
-        order.sort_by_key(|i| positions[*i].partition);
-        let shares: Vec<&[usize]> = order.chunk_by(|a, b| positions[*a].partition == positions[*b].partition).collect();
-        let partition_of = |share: &[usize]| &self.partitions[positions[share[0]].partition as usize];
+        let queue_of = |part: &Part| &self.partitions[part.partition].queue;
         // Before anything is queued, so that a batch tried over and over does not fill up the partitions that work.
-        if let Some(refusal) = shares.iter().find_map(|share| partition_of(share).queue.refusal()) {
+        if let Some(refusal) = parts.iter().find_map(|part| queue_of(part).refusal()) {
             return ready(Err(refusal)).boxed();
         }
-        if !self.budget.take(records.iter().map(length).sum()) {
+        if !self.budget.take(parts.iter().map(|part| part.bytes).sum()) {
             return ready(Err(AppendError::Busy)).boxed();
         }
 
         let now_ms = (self.clock)();
-        let (latch, done) = Latch::new(shares.len());
-        let firsts: Vec<Offset> = shares
-            .iter()
-            .map(|share| {
-                let bytes = share.iter().map(|i| length(&records[*i])).sum();
-                let records = share.iter().map(|i| &records[*i]);
-                partition_of(share).queue.push(records, now_ms, Arc::clone(&latch), &self.budget, bytes)
-            })
-            .collect();
-        drop(latch);
-        for (share, first) in shares.iter().zip(firsts) {
-            for (i, offset) in share.iter().zip(first..) {
+        let (latch, done) = Latch::new(parts.len());
+        for part in &parts {
+            let order = &order[part.places.clone()];
+            let records = order.iter().map(|i| &records[*i]);
+            let first = queue_of(part).push(records, now_ms, Arc::clone(&latch), &self.budget, part.bytes);
+            for (i, offset) in order.iter().zip(first..) {
                 positions[*i].offset = offset;
             }
         }
+        drop(latch);
         async move {
             match done.await {
                 Ok(Ok(())) => Ok(positions),

@@ -3,7 +3,7 @@
 //! Ingest refuses what breaks them before the log; the processor checks again, since anything may write to Kafka.
 
 use crate::fields::Fields;
-use crate::v1;
+use crate::{timestamp, v1};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
@@ -113,14 +113,15 @@ fn check_text(field: &'static str, text: &str, bytes_max: usize) -> Result<(), M
     if text.len() > bytes_max {
         return Err(Malformed::TooLong { field, bytes_max });
     }
-    // ASCII first: nearly every name is, and then one pass over bytes decides.
-    let control = if text.is_ascii() { has_ascii_control(text.as_bytes()) } else { text.chars().any(char::is_control) };
-    if control { Err(Malformed::ControlCharacter { field }) } else { Ok(()) }
+    if !is_printable_ascii(text.as_bytes()) && text.chars().any(char::is_control) {
+        return Err(Malformed::ControlCharacter { field });
+    }
+    Ok(())
 }
 
-/// Looks at every byte, whatever it finds: that way the compiler takes many at once.
-fn has_ascii_control(text: &[u8]) -> bool {
-    text.iter().fold(false, |found, byte| found | byte.is_ascii_control())
+/// As nearly every name is. Looks at every byte, whatever it finds: that way the compiler takes many at once.
+fn is_printable_ascii(text: &[u8]) -> bool {
+    text.iter().fold(true, |printable, byte| printable & (b' '..=b'~').contains(byte))
 }
 
 /// What a fold needs of an event, borrowed from its record.
@@ -209,7 +210,8 @@ fn not_an_envelope(value: &[u8]) -> Malformed {
 /// Returns `None` where it is not one or lies outside [`TIMESTAMP_MS_RANGE`].
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<i64> {
-    let timestamp_ms = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc).timestamp_millis();
+    let timestamp_ms = timestamp::parse_utc(text.as_bytes())
+        .or_else(|| Some(DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc).timestamp_millis()))?;
     TIMESTAMP_MS_RANGE.contains(&timestamp_ms).then_some(timestamp_ms)
 }
 

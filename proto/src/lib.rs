@@ -16,6 +16,7 @@ mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod partitioner;
+mod timestamp;
 pub mod topics;
 pub mod view;
 

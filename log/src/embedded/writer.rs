@@ -20,6 +20,9 @@ use track_proto::clock::Clock;
 /// The file is lengthened with zeros in steps of this size. A sync of a file whose length stays is several times
 /// cheaper, since it writes no metadata.
 const STEP_BYTES: u64 = 1 << 20;
+/// Behind a group longer than this no zeros are written: groups of such length would have each byte written twice, and
+/// metadata is little beside them.
+const LONG_GROUP_BYTES: u64 = 64 << 10;
 /// How long to wait before the disk is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// The file system keeps its pages in units of this size, or of a divisor of it.
@@ -95,7 +98,9 @@ impl Writer {
         let end = self.active.bytes + length;
         let file = &self.active.file;
         file.write_all_at(&group.frames, self.active.bytes).map_err(|e| io_error("write", &path, e))?;
-        if end > self.active.allocated {
+        if length > LONG_GROUP_BYTES {
+            self.active.allocated = self.active.allocated.max(end);
+        } else if end > self.active.allocated {
             // Only to be quick: where it fails the next group is still tried.
             let ahead = end.next_multiple_of(STEP_BYTES).min(end.max(self.limits.segment_bytes_max)) - end;
             let zeros = &self.zeros[..usize::try_from(ahead).expect("less than a step")];
