@@ -63,6 +63,7 @@ fn config(dir: &Path) -> Config {
         retention_ms: 400 * DAY_MS,
         memory_bytes_max: 64 << 20,
         accept_truncated_log: false,
+        checkpoints: None,
     }
 }
 
