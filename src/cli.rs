@@ -33,7 +33,7 @@ enum RoleCommand {
     ///
     /// A member of a consumer group: Kafka shares the partitions out among all processors. Each answers for its own
     /// over gRPC, and tells where on the topic track.owners.
-    Processor(ProcessorCommand),
+    Processor(Box<ProcessorCommand>),
     /// Answer queries from the processors.
     ///
     /// GET /metrics and GET /sessions; finds processors through the topic track.owners.
@@ -150,10 +150,10 @@ fn parse_from(args: &[OsString]) -> Result<Task, clap::Error> {
     let role = match cli.role {
         None => Role::Standalone(cli.standalone),
         Some(RoleCommand::Ingest(flags)) => Role::Ingest(flags),
-        Some(RoleCommand::Processor(ProcessorCommand { errand: None, flags })) => Role::Processor(flags),
-        Some(RoleCommand::Processor(ProcessorCommand { errand: Some(ProcessorErrand::Digest(flags)), .. })) => {
-            Role::Digest(flags)
-        }
+        Some(RoleCommand::Processor(command)) => match command.errand {
+            None => Role::Processor(command.flags),
+            Some(ProcessorErrand::Digest(flags)) => Role::Digest(flags),
+        },
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
         Some(RoleCommand::Verify(flags)) => Role::Verify(flags),
         Some(RoleCommand::ReplayDeadLetters(flags)) => Role::ReplayDeadLetters(flags),

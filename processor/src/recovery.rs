@@ -6,7 +6,7 @@
 //! - The disk is full or takes no writes: it is opened again, as it is on disk, until that works.
 //! - It was made for something else: refused, and left alone.
 
-use crate::checkpoint::{CheckpointError, Checkpoints, Taken};
+use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::error::ProcessorError;
 use crate::state::identity::Identity;
 use crate::state::progress::Progress;
@@ -212,15 +212,16 @@ impl Home {
     fn try_to_mend(&self, need: &mut Need, stop: &Stop) -> Result<Mended, Setback> {
         match need {
             Need::Nothing => {}
-            Need::Damaged(reason) => match self.take_checkpoint(0, true, stop)? {
-                Taken::InPlace => {}
-                Taken::Nothing | Taken::Away => {
+            Need::Damaged(reason) => {
+                if !self.take_checkpoint(0, true, stop)? {
                     self.expect_whole_log(reason)?;
                     self.set_aside().map_err(Setback::Folder)?;
                 }
-            },
+            }
             // Where there is none after all, whether the log is enough is for its reader to say.
-            Need::Behind(next_offset) => drop(self.take_checkpoint(*next_offset, false, stop)?),
+            Need::Behind(next_offset) => {
+                self.take_checkpoint(*next_offset, false, stop)?;
+            }
         }
         *need = Need::Nothing;
         let (store, progress) = self.open().map_err(Setback::Store)?;

@@ -3,10 +3,13 @@
 
 use crate::operators::{samples, sum};
 use crate::site::{EVER, SEEN_WITHIN, Site};
-use crate::standalone;
+use crate::{TRACK, standalone};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use track_harness::broker::Broker;
+use track_harness::cluster::Plan;
 use track_harness::http::Request;
 use track_harness::poll::eventually;
 use track_harness::s3::S3;
@@ -43,6 +46,20 @@ fn wait_for_checkpoints(track: &Track, at_least: f64) {
     .unwrap();
 }
 
+/// By partition, how far the newest checkpoint is that the log of the process tells of.
+fn checkpointed(track: &Track) -> anyhow::Result<BTreeMap<u64, u64>> {
+    let log = track.log()?;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let written = lines.filter(|line| line["message"] == "checkpoint written");
+    Ok(written.filter_map(|line| Some((line["partition"].as_u64()?, line["offset"].as_u64()?))).collect())
+}
+
+/// By partition, how far the state is.
+fn offsets(track: &Track) -> anyhow::Result<BTreeMap<u64, u64>> {
+    let rows = track.ask_admin("/digest")?.json()?["data"].as_array().cloned().unwrap_or_default();
+    Ok(rows.iter().filter_map(|row| Some((row["partition"].as_u64()?, row["nextOffset"].as_u64()?))).collect())
+}
+
 fn wipe(dir: &Path) {
     fs::remove_dir_all(dir.join("data/state")).unwrap();
 }
@@ -55,25 +72,8 @@ fn check_restored(dir: &Path, start: &Start) {
     let truth = answers(&track, &position);
     wait_for_checkpoints(&track, 4.0);
     eventually(SEEN_WITHIN, "the checkpoints have it all", || {
-        let page = String::from_utf8(track.ask_admin("/metrics")?.body)?;
-        let said = track.log()?;
-        let last = |partition: u32| {
-            said.lines()
-                .filter(|line| {
-                    line.contains("checkpoint written") && line.contains(&format!("\"partition\":{partition}"))
-                })
-                .next_back()
-                .map(str::to_owned)
-        };
-        let digest = track.ask_admin("/digest")?.json()?["data"].take();
-        for row in digest.as_array().into_iter().flatten() {
-            let partition = u32::try_from(row["partition"].as_u64().unwrap_or_default())?;
-            let at = format!("\"offset\":{}", row["nextOffset"]);
-            anyhow::ensure!(
-                last(partition).is_some_and(|line| line.contains(&at)),
-                "partition {partition} at {at}: {page}"
-            );
-        }
+        let (reached, folded) = (checkpointed(&track)?, offsets(&track)?);
+        anyhow::ensure!(reached == folded, "{reached:?} of {folded:?}");
         Ok(())
     })
     .unwrap();
@@ -188,4 +188,44 @@ fn an_object_store_that_is_away_is_nobodys_trouble() {
     let answer = Request::get("/readyz").send(track.admin()).unwrap();
     assert_eq!(answer.status, 200, "{answer}");
     track.terminate().unwrap();
+}
+
+#[test]
+fn a_new_owner_on_kafka_goes_on_from_the_checkpoints_of_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let plan = Plan::new(TRACK, &broker, dir.path()).partitions(3);
+    let with_checkpoints = |name: &str| {
+        let folder = dir.path().join("checkpoints");
+        let processor = plan.processor(name).flag("--checkpoints", folder.to_str().unwrap());
+        processor.flag("--checkpoint-interval", "200ms")
+    };
+    let (ingest, query) = (plan.role("ingest").ready().unwrap(), plan.role("query").spawn().unwrap());
+    let old = with_checkpoints("old").ready().unwrap();
+    query.wait_ready().unwrap();
+    let site = Site::new(ingest.public(), query.public());
+    let event = |number: usize| json!({"event": "play", "user_id": format!("user-{number}"), "timestamp": "2025-01-01T10:00:00Z"});
+    let days = "/metrics?start_date=2025-01-01&end_date=2025-01-01";
+    let position = site.track_batch(&(0..600).map(event).collect::<Vec<_>>());
+    assert_eq!(site.data(days, &position), json!([{"date": "2025-01-01", "play": 600}]));
+    // On a clean stop the checkpoints have it all, and another owner has nothing to fold.
+    old.terminate().unwrap();
+    let new = with_checkpoints("new").ready().unwrap();
+    assert_eq!(site.data(days, &position), json!([{"date": "2025-01-01", "play": 600}]));
+    assert_eq!(counted(&new, "track_restores_total"), 3.0, "{}", new.log().unwrap());
+    assert_eq!(counted(&new, "track_events_folded_total"), 0.0);
+    let position = site.track_batch(&(600..900).map(event).collect::<Vec<_>>());
+    assert_eq!(site.data(days, &position), json!([{"date": "2025-01-01", "play": 900}]));
+    // A replica begins with them too, and comes to the same state.
+    let replica = with_checkpoints("replica").flag("--replica", "b").ready().unwrap();
+    assert_eq!(counted(&replica, "track_restores_total"), 3.0, "{}", replica.log().unwrap());
+    let digests = |processor: &Track| {
+        let mut rows = processor.ask_admin("/digest").unwrap().json().unwrap()["data"].as_array().unwrap().clone();
+        rows.sort_by_key(|row| row["partition"].as_u64());
+        rows.into_iter().map(|row| (row["nextOffset"].clone(), row["digest"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&new), digests(&replica));
+    for track in [ingest, query, new, replica] {
+        track.terminate().unwrap();
+    }
 }

@@ -7,6 +7,7 @@ use super::manifest::{Manifest, ManifestError, NamedFile};
 use crate::state::identity::Identity;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
+use metrics::counter;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
@@ -179,6 +180,7 @@ impl Area {
             let part = self.objects.get_range(&location, from..to).await?;
             hasher.update(&part);
             target.write_all(&part).map_err(&io)?;
+            counter!("track_restored_bytes_total").increment(to - from);
             from = to;
         }
         if hasher.finalize().to_hex().as_str() != file.hash {

@@ -31,7 +31,6 @@ pub use location::CheckpointLocation;
 
 pub(crate) use area::CheckpointError;
 pub(crate) use restore::tidy;
-pub(crate) use take::Taken;
 
 use crate::OpenError;
 use crate::partition::Owned;
@@ -49,11 +48,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use track_log::{Offset, Partition};
 use track_proto::clock::Clock;
 
 /// How long a partition that could be folded as it is waits to hear whether there is something newer.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Partitions whose files are on their way at the same time, in either direction.
+const TRANSFERS_AT_ONCE: usize = 2;
 /// How soon a download that nobody wants any more is noticed.
 const STOP_NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
@@ -81,6 +83,8 @@ pub(crate) struct Checkpoints {
     opened: Opened,
     /// Requests run here: the threads that wait for them are no runtime's. There until this is dropped.
     runtime: Option<Runtime>,
+    /// Whoever moves files has one: what they hold in memory must not grow with the number of partitions.
+    transfers: Semaphore,
     schedules: Mutex<BTreeMap<Partition, Schedule>>,
 }
 
@@ -90,7 +94,8 @@ impl Checkpoints {
         let opened = config.location.open().map_err(refused)?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("checkpoints").enable_all().build();
         let runtime = Some(runtime.map_err(|error| refused(error.to_string()))?);
-        Ok(Arc::new(Self { config, opened, runtime, schedules: Mutex::default() }))
+        let (transfers, schedules) = (Semaphore::new(TRANSFERS_AT_ONCE), Mutex::default());
+        Ok(Arc::new(Self { config, opened, runtime, transfers, schedules }))
     }
 
     pub(crate) fn location(&self) -> &CheckpointLocation {
@@ -122,7 +127,10 @@ impl Checkpoints {
     ) -> Result<Option<Restored>, RestoreError> {
         let area = self.area(wanted.identity);
         self.runtime().block_on(async {
-            let mut restored = std::pin::pin!(restore::restore(&area, store_folder, wanted));
+            let mut restored = std::pin::pin!(async {
+                let _turn = self.transfers.acquire().await;
+                restore::restore(&area, store_folder, wanted).await
+            });
             loop {
                 match tokio::time::timeout(STOP_NOTICED_WITHIN, &mut restored).await {
                     Ok(restored) => return restored,

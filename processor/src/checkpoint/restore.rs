@@ -93,13 +93,15 @@ async fn make(
     if next_offset > wanted.log_end {
         return Err(RestoreError::Ahead { next_offset, log_end: wanted.log_end });
     }
+    let (partition, files, bytes) = (wanted.partition, manifest.files.len(), manifest.bytes());
+    tracing::info!(partition, next_offset, files, bytes, "fetching a checkpoint");
     let folder = store_folder.with_extension(MADE);
     let io = CheckpointError::io(&folder);
     remove_if_there(&folder).and_then(|()| fs::create_dir_all(&folder)).map_err(&io)?;
     download(area, &manifest, &folder).await?;
     File::open(&folder).and_then(|folder| folder.sync_all()).map_err(&io)?;
     check(&folder, &manifest, wanted).map_err(unusable)?;
-    Ok(Restored { folder, next_offset, bytes: manifest.bytes(), took: began.elapsed() })
+    Ok(Restored { folder, next_offset, bytes, took: began.elapsed() })
 }
 
 async fn download(area: &Area, manifest: &Manifest, folder: &Path) -> Result<(), CheckpointError> {

@@ -9,17 +9,6 @@ use crate::stop::Stop;
 use metrics::{counter, gauge};
 use track_log::{LogError, Offset};
 
-/// What became of looking for a checkpoint.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It stands in the store's place.
-    InPlace,
-    /// There is none that would be of use.
-    Nothing,
-    /// The object store does not answer, and the log has what is missing.
-    Away,
-}
-
 impl Home {
     /// The offset of the store, where there may be a checkpoint that is further. An object store that does not answer is
     /// waited for only by a store that the log alone can't bring further.
@@ -38,9 +27,9 @@ impl Home {
 
     /// Puts the newest usable checkpoint beyond `next_offset` in the place of the store, which is closed. One that is
     /// `damaged` is set aside and not replaced, and its checkpoints are read through before they are believed: they may
-    /// have been made of it.
-    pub(crate) fn take_checkpoint(&self, beyond: Offset, damaged: bool, stop: &Stop) -> Result<Taken, Setback> {
-        let Some(checkpoints) = &self.checkpoints else { return Ok(Taken::Nothing) };
+    /// have been made of it. False where there is none, or none can be had and the log has what is missing.
+    pub(crate) fn take_checkpoint(&self, beyond: Offset, damaged: bool, stop: &Stop) -> Result<bool, Setback> {
+        let Some(checkpoints) = &self.checkpoints else { return Ok(false) };
         let log = self.log.bounds(self.partition).map_err(Setback::Log)?;
         let wanted = Wanted {
             partition: self.partition,
@@ -53,7 +42,7 @@ impl Home {
         let restored = match checkpoints.restore(&self.folder, &wanted, stop) {
             _ if stop.is_set() => return Err(Setback::Log(LogError::Closed)),
             Ok(Some(restored)) => restored,
-            Ok(None) => return Ok(Taken::Nothing),
+            Ok(None) => return Ok(false),
             Err(RestoreError::Ahead { next_offset, log_end }) => {
                 return Err(Setback::Failed(ProcessorError::CheckpointAhead {
                     partition: self.partition,
@@ -68,7 +57,7 @@ impl Home {
             }
             Err(RestoreError::Checkpoint(error)) => {
                 tracing::warn!(partition = self.partition, %error, "no checkpoint can be had: the log has what is missing");
-                return Ok(Taken::Away);
+                return Ok(false);
             }
         };
         if damaged {
@@ -79,9 +68,8 @@ impl Home {
         restored.take_place(&self.folder).map_err(Setback::Folder)?;
         let label = partition.to_string();
         counter!("track_restores_total", "partition" => label.clone()).increment(1);
-        counter!("track_restored_bytes_total").increment(bytes);
         gauge!("track_restore_seconds", "partition" => label).set(seconds);
         tracing::info!(partition, offset, bytes, seconds, "restored from a checkpoint");
-        Ok(Taken::InPlace)
+        Ok(true)
     }
 }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use track_log::Offset;
 
 /// Files on their way at the same time.
-const FILES_AT_ONCE: usize = 4;
+const FILES_AT_ONCE: usize = 2;
 
 /// What became of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

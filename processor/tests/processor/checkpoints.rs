@@ -125,6 +125,7 @@ async fn a_checkpoint_of_another_log_is_refused() {
     assert!(matches!(refusal, ProcessorError::CheckpointAhead { next_offset: 1, log_end: 0, .. }), "{refusal}");
 
     // Under other rules it is not met: nothing was folded under these.
+    wipe(dir.path());
     let other = Config { session_duration_ms_max: HOUR_MS, ..with_checkpoints(dir.path()) };
     let track = Track::start_with(dir.path(), other);
     track.applied().await;
