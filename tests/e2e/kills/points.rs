@@ -118,7 +118,7 @@ fn dead_letters_appended_and_the_offset_not_moved() {
 /// In the middle of a checkpoint, and its state is lost as well: what comes back is whole, or not there.
 fn dies_in_a_checkpoint(point: &str) {
     let flags = |start: Start| start.flag("--checkpoints", "checkpoints").flag("--checkpoint-interval", "100ms");
-    dies_with(point, 6, flags, |dir| std::fs::remove_dir_all(dir.join("data/state")).unwrap());
+    dies_with(point, 3, flags, |dir| std::fs::remove_dir_all(dir.join("data/state")).unwrap());
 }
 
 #[test]
