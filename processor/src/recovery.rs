@@ -121,8 +121,8 @@ impl Home {
         Ok(next_offset.max(log_start))
     }
 
-    /// Brings back a store that is closed because of `cause`; tries until it works or `stop` is set, and then returns nothing. `say` is told what is being done, for an
-    /// operator to read.
+    /// Brings back a store that is closed because of `cause`; tries until it works or `stop` is set, and then returns
+    /// nothing. `say` is told what is being done, for an operator to read.
     ///
     /// # Errors
     /// [`ProcessorError`] where trying again is of no use.
@@ -155,7 +155,8 @@ impl Home {
                     tracing::warn!(partition = self.partition, %error, "the store's folder can't be changed yet");
                 }
                 Err(Setback::Checkpoints(error)) => {
-                    tracing::error!(partition = self.partition, %error, "no checkpoint can be had, and the log does not go back far enough");
+                    let partition = self.partition;
+                    tracing::error!(partition, %error, "no checkpoint can be had, and the log does not go back far enough");
                     say(format!("waiting for the checkpoints, without which the log is not enough ({error})"));
                 }
                 Err(Setback::Log(LogError::Closed)) => return Ok(None),

@@ -1,6 +1,5 @@
 //! When a partition takes a checkpoint in place of its own store: where that is missing, damaged, or not as far.
 
-use super::area::CheckpointError;
 use super::restore::{RestoreError, Wanted};
 use crate::error::ProcessorError;
 use crate::recovery::{Home, Setback};
@@ -51,7 +50,6 @@ impl Home {
                     log_end,
                 }));
             }
-            Err(RestoreError::Checkpoint(CheckpointError::Io { source, .. })) => return Err(Setback::Folder(source)),
             Err(RestoreError::Checkpoint(error)) if log.start > beyond && !self.accept_truncated_log => {
                 return Err(Setback::Checkpoints(error));
             }
