@@ -33,7 +33,7 @@ enum RoleCommand {
     ///
     /// A member of a consumer group: Kafka shares the partitions out among all processors. Each answers for its own
     /// over gRPC, and tells where on the topic track.owners.
-    Processor(ProcessorCommand),
+    Processor(Box<ProcessorCommand>),
     /// Answer queries from the processors.
     ///
     /// GET /metrics and GET /sessions; finds processors through the topic track.owners.
@@ -150,10 +150,10 @@ fn parse_from(args: &[OsString]) -> Result<Task, clap::Error> {
     let role = match cli.role {
         None => Role::Standalone(cli.standalone),
         Some(RoleCommand::Ingest(flags)) => Role::Ingest(flags),
-        Some(RoleCommand::Processor(ProcessorCommand { errand: None, flags })) => Role::Processor(flags),
-        Some(RoleCommand::Processor(ProcessorCommand { errand: Some(ProcessorErrand::Digest(flags)), .. })) => {
-            Role::Digest(flags)
-        }
+        Some(RoleCommand::Processor(command)) => match command.errand {
+            None => Role::Processor(command.flags),
+            Some(ProcessorErrand::Digest(flags)) => Role::Digest(flags),
+        },
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
         Some(RoleCommand::Verify(flags)) => Role::Verify(flags),
         Some(RoleCommand::ReplayDeadLetters(flags)) => Role::ReplayDeadLetters(flags),
@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(flags.fold.retention, Duration::from_secs(400 * 86_400));
         assert_eq!(flags.fold.session_max_duration, Duration::from_secs(30 * 86_400));
         assert_eq!(flags.fold.memory_bytes_max(), 512 << 20);
+        assert!(flags.fold.checkpoints.config().is_none());
         let pairs = flags.fold.session_pairs();
         assert_eq!(pairs.iter().map(|pair| (&*pair.open, &*pair.close)).collect::<Vec<_>>(), [("play", "stop")]);
     }
@@ -257,6 +258,13 @@ mod tests {
         assert_eq!(flags.instance().as_deref(), Some("p1-b"));
         assert_eq!(flags.group_protocol, GroupProtocol::Classic);
         assert_eq!(flags.fold.session_pairs().len(), 2);
+
+        let Role::Processor(flags) = parsed("processor --checkpoints s3://bucket/track").unwrap() else {
+            panic!("not a processor")
+        };
+        let checkpoints = flags.fold.checkpoints.config().unwrap();
+        assert_eq!(checkpoints.location.to_string(), "s3://bucket/track");
+        assert_eq!((checkpoints.interval, checkpoints.kept), (Duration::from_secs(60), 3));
 
         let Role::Query(flags) = parsed("query --query-timeout 1500ms").unwrap() else { panic!("not a query service") };
         assert_eq!(flags.query_timeout, Duration::from_millis(1_500));
@@ -319,6 +327,9 @@ mod tests {
             ("--session-max-duration 0s", "--session-max-duration", "at least"),
             ("--memory lots", "--memory", "512MiB"),
             ("--memory 1KiB", "--memory", "at least"),
+            ("--checkpoints http://bucket", "--checkpoints", "s3://bucket/prefix"),
+            ("--checkpoint-interval 1ms", "--checkpoint-interval", "at least"),
+            ("--checkpoints-kept 0", "--checkpoints-kept", "1..=1000"),
             ("--session-pair play", "--session-pair", "open:close"),
             ("--session-pair :stop", "--session-pair", "must not be empty"),
             ("--session-pair a:b:c", "--session-pair", "open:close"),

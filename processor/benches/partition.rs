@@ -65,6 +65,7 @@ impl Running {
             retention_ms: 400 * DAY_MS,
             memory_bytes_max: 512 << 20,
             accept_truncated_log: false,
+            checkpoints: None,
         };
         let processor =
             Processor::open(config, Arc::clone(log) as _, Arc::clone(log) as _, Arc::new(|| NEW_YEAR_MS)).unwrap();

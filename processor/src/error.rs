@@ -1,5 +1,6 @@
 //! What can go wrong, for an operator to read. What a client may see of it is decided in [`crate::serve`].
 
+use crate::checkpoint::CheckpointLocation;
 use crate::rules::PairsError;
 use crate::state::store::StoreError;
 use std::path::PathBuf;
@@ -26,6 +27,14 @@ pub enum OpenError {
     /// Counts would be over before a late event could still change them.
     #[error("the retention must be at least 30 days")]
     Retention,
+    /// Checkpoints can't be kept there.
+    #[error("the checkpoints in {location}: {reason}")]
+    Checkpoints {
+        /// Where they should be.
+        location: CheckpointLocation,
+        /// What stands in the way.
+        reason: String,
+    },
 }
 
 /// Why the state of a partition can't be looked at. What it says may be shown to whoever asked.
@@ -176,6 +185,22 @@ pub enum ProcessorError {
         /// Which partition.
         partition: Partition,
         /// Where the store would go on.
+        next_offset: Offset,
+        /// Where the log ends.
+        log_end: Offset,
+    },
+    /// A checkpoint is ahead of the log: it was made of a state that was folded from another one, or the log has lost its end.
+    #[error(
+        "partition {partition}: the checkpoint in {location} has everything before offset {next_offset}, and the log ends at \
+         {log_end}: this is not the log it was folded from. Point track to that log, give it another place for checkpoints, \
+         or remove these"
+    )]
+    CheckpointAhead {
+        /// Which partition.
+        partition: Partition,
+        /// Where the checkpoints are.
+        location: CheckpointLocation,
+        /// Where the checkpoint would go on.
         next_offset: Offset,
         /// Where the log ends.
         log_end: Offset,

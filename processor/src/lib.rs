@@ -10,6 +10,7 @@
 //! - [`letter`]: what becomes of a record that is no event
 //! - [`sessions`]: pure: pairs opens and closes by event time, late ones included
 //! - [`state`]: the rows that are worked on, the key space and its RocksDB
+//! - [`checkpoint`]: the state in an object store, and back from there
 //! - [`reclaim`]: a thread that takes what is over off the disk, now and then
 //! - [`query`]: from a question to rows, at one moment of the state
 //! - [`serve`]: the gRPC service over all of it
@@ -25,6 +26,7 @@
 //!
 //! **The fold has no clock.** Expiry goes by the log's append times; the wall clock is used for lag metrics alone.
 
+mod checkpoint;
 mod describe;
 mod digest;
 mod error;
@@ -50,6 +52,7 @@ mod state;
 mod stop;
 mod stored;
 
+pub use checkpoint::{CheckpointConfig, CheckpointLocation};
 pub use describe::describe_row;
 pub use digest::StateDigest;
 pub use error::{InspectError, OpenError, ProcessorError, StoredError};
@@ -57,6 +60,7 @@ pub use rules::{PairsError, SessionPair};
 pub use serve::PartitionsService;
 pub use stored::StoredStates;
 
+use crate::checkpoint::Checkpoints;
 use crate::error::Failures;
 use crate::partition::Owned;
 use crate::rules::SessionRules;
@@ -100,6 +104,8 @@ pub struct Config {
     pub memory_bytes_max: usize,
     /// Fold on even where the log no longer has what the store is missing: counts will be too low.
     pub accept_truncated_log: bool,
+    /// Where the state is kept besides, for whoever has lost it; nowhere unless this is set.
+    pub checkpoints: Option<CheckpointConfig>,
 }
 
 /// A processor. Cheap to clone; all clones are the same.
@@ -114,6 +120,7 @@ pub(crate) struct Shared {
     rules: SessionRules,
     spans: Spans,
     memory: Memory,
+    checkpoints: Option<Arc<Checkpoints>>,
     log: Arc<dyn ReadLog>,
     dead_letters: Arc<dyn Append>,
     clock: Clock,
@@ -129,7 +136,7 @@ impl Processor {
     /// Takes the data folder; nothing is read before [`Processor::run`].
     ///
     /// # Errors
-    /// [`OpenError`] where the folder can't be used, another process has it, or the configuration contradicts itself.
+    /// [`OpenError`] where a folder can't be used, another process has it, or the configuration contradicts itself.
     pub fn open(
         config: Config,
         log: Arc<dyn ReadLog>,
@@ -145,12 +152,14 @@ impl Processor {
         }
         let lock = membership::lock(&config.data_dir)?;
         let memory = Memory::new(config.memory_bytes_max);
+        let checkpoints = config.checkpoints.clone().map(Checkpoints::open).transpose()?;
         let (failures, failed) = Failures::channel();
         let shared = Shared {
             config,
             rules,
             spans: Spans { retention },
             memory,
+            checkpoints,
             log,
             dead_letters,
             clock,

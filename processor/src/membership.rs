@@ -1,9 +1,10 @@
 //! Which partitions are ours: opening the store of each, handing it its reader, draining and closing it.
 
 use crate::Shared;
+use crate::checkpoint;
 use crate::error::{OpenError, ProcessorError};
 use crate::partition::{Owned, Task};
-use crate::recovery::{self, Home, Remedy};
+use crate::recovery::{self, Cause, Home, Remedy};
 use crate::sessions;
 use crate::state::identity::Identity;
 use crate::state::progress::Progress;
@@ -33,6 +34,9 @@ impl Member for Shared {
             match self.open(partition) {
                 Ok((owned, start)) => {
                     tracing::info!(partition, offset = start, "partition assigned");
+                    if let Some(checkpoints) = &self.checkpoints {
+                        checkpoints.begin(&owned, owned.home(), &self.clock);
+                    }
                     self.owned.write().insert(partition, owned);
                     // One whose store has to be mended first finds its own reader afterwards.
                     starts.extend(start.map(|start| (partition, start)));
@@ -46,19 +50,15 @@ impl Member for Shared {
     fn reader(&self, partition: Partition, reader: Box<dyn PartitionReader>) {
         let owned = self.owned.read().get(&partition).cloned();
         if let Some(owned) = owned
-            && let Err(failure) = owned.start(Task::Fold(reader))
+            && let Err(failure) = owned.start(Task::Begin(reader))
         {
             self.failures.report(failure);
         }
     }
 
     fn revoked(&self, partitions: &[Partition]) {
-        for partition in partitions {
-            let owned = self.owned.write().remove(partition);
-            if let Some(owned) = owned {
-                self.close(*partition, &owned);
-            }
-        }
+        let take = |partition: &Partition| self.owned.write().remove(partition);
+        self.close(&partitions.iter().filter_map(take).collect::<Vec<_>>());
     }
 }
 
@@ -66,6 +66,11 @@ impl Shared {
     /// Opens the store of a partition and finds where it goes on: nowhere yet where the store has to be mended first.
     fn open(&self, partition: Partition) -> Result<(Arc<Owned>, Option<Offset>), ProcessorError> {
         let home = self.home(partition);
+        if self.checkpoints.is_some()
+            && let Err(error) = checkpoint::tidy(&home.folder)
+        {
+            tracing::warn!(partition, %error, "what a crash has left beside the store can't be put in order");
+        }
         match home.open() {
             Ok((store, progress)) => {
                 let start =
@@ -76,7 +81,7 @@ impl Shared {
             Err(error) if recovery::remedy(&error) == Remedy::Refuse => Err(ProcessorError::store(partition, error)),
             Err(error) => {
                 let owned = Arc::new(Owned::new(home, None, Progress::default(), self));
-                owned.start(Task::Mend(error))?;
+                owned.start(Task::Mend(Cause::Failed(error)))?;
                 Ok((owned, None))
             }
         }
@@ -90,6 +95,7 @@ impl Shared {
             spans: self.spans,
             memory: self.memory.clone(),
             log: Arc::clone(&self.log),
+            checkpoints: self.checkpoints.clone(),
             accept_truncated_log: self.config.accept_truncated_log,
         }
     }
@@ -108,20 +114,29 @@ impl Shared {
         }
     }
 
-    /// Drains and closes a partition that no longer is in the table.
-    fn close(&self, partition: Partition, owned: &Owned) {
-        match owned.close() {
-            Ok(()) => tracing::info!(partition, "partition closed"),
-            Err(failure) => self.failures.report(failure),
+    /// Drains and closes partitions that no longer are in the table, each with a last checkpoint.
+    fn close(&self, all: &[Arc<Owned>]) {
+        for owned in all {
+            let partition = owned.partition();
+            let closed = owned.close(|store| {
+                if let Some(checkpoints) = &self.checkpoints {
+                    checkpoints.take_last(partition, store);
+                }
+            });
+            match closed {
+                Ok(()) => tracing::info!(partition, "partition closed"),
+                Err(failure) => self.failures.report(failure),
+            }
+        }
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.end(all.iter().map(|owned| owned.partition()));
         }
     }
 
     /// Closes what the log has not revoked.
     pub(crate) fn close_all(&self) {
         let owned = std::mem::take(&mut *self.owned.write());
-        for (partition, owned) in owned {
-            self.close(partition, &owned);
-        }
+        self.close(&owned.into_values().collect::<Vec<_>>());
     }
 
     pub(crate) fn owned(&self, partition: Partition) -> Option<Arc<Owned>> {

@@ -5,7 +5,7 @@ use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::folding::Folding;
 use crate::pins::Pins;
-use crate::recovery::{Home, Mended, Pace};
+use crate::recovery::{Cause, Home, Mended, Pace};
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::progress::Progress;
@@ -50,10 +50,12 @@ enum Stage {
 
 /// What a partition's thread does next.
 pub(crate) enum Task {
+    /// Folds what this reads, or goes on from a checkpoint that is further.
+    Begin(Box<dyn PartitionReader>),
     /// Folds what this reads.
     Fold(Box<dyn PartitionReader>),
-    /// Mends the store, which has failed with this.
-    Mend(StoreError),
+    /// Brings back the store, or another in its place.
+    Mend(Cause),
 }
 
 /// Why folding has ended early.
@@ -79,6 +81,16 @@ impl Reach {
 
     fn stop_serving(&mut self) {
         self.change(&[Stage::Serving], Stage::Restoring);
+    }
+}
+
+impl Halt {
+    /// What is to be mended; the failure where nothing is.
+    fn into_cause(self) -> Result<Cause, ProcessorError> {
+        match self {
+            Self::Store(error) => Ok(Cause::Failed(error)),
+            Self::Failed(failure) => Err(failure),
+        }
     }
 }
 
@@ -164,8 +176,9 @@ impl Owned {
         Ok(())
     }
 
-    /// Stops folding, brings everything to disk and closes the store, once the last question is answered.
-    pub(crate) fn close(&self) -> Result<(), ProcessorError> {
+    /// Stops folding, brings everything to disk, hands that to `look_last` and closes the store, once the last question is
+    /// answered.
+    pub(crate) fn close(&self, look_last: impl FnOnce(&Store)) -> Result<(), ProcessorError> {
         self.stop.set();
         // Who waits for a position here is better off asking the next owner.
         self.reach.send_modify(|reach| reach.stage = Stage::Closed);
@@ -174,7 +187,13 @@ impl Owned {
             let _ = thread.join();
         }
         let flushed = match self.store.write().take() {
-            Some(store) => store.flush().or_else(|error| self.home.give_up_flushing(error)),
+            Some(store) => match store.flush() {
+                Ok(()) => {
+                    look_last(&store);
+                    Ok(())
+                }
+                Err(error) => self.home.give_up_flushing(error),
+            },
             None => Ok(()),
         };
         // Its next owner tells them from here on; a sum over processors must not have them twice.
@@ -190,12 +209,16 @@ impl Owned {
         let mut task = first;
         loop {
             task = match task {
+                Task::Begin(reader) => match self.with_store(|store| self.home.behind(store)) {
+                    Ok(None) => Task::Fold(reader),
+                    Ok(Some(next_offset)) => Task::Mend(Cause::Behind(next_offset)),
+                    Err(halt) => Task::Mend(halt.into_cause()?),
+                },
                 Task::Fold(reader) => match self.fold_until_stopped(reader) {
                     Ok(()) => return Ok(()),
-                    Err(Halt::Store(error)) => Task::Mend(error),
-                    Err(Halt::Failed(failure)) => return Err(failure),
+                    Err(halt) => Task::Mend(halt.into_cause()?),
                 },
-                Task::Mend(error) => match self.mend(error, &mut pace)? {
+                Task::Mend(cause) => match self.mend(cause, &mut pace)? {
                     Some(reader) => Task::Fold(reader),
                     None => return Ok(()),
                 },
@@ -204,13 +227,13 @@ impl Owned {
     }
 
     /// Closes the store and brings it back; `None` where the partition was stopped meanwhile.
-    fn mend(&self, error: StoreError, pace: &mut Pace) -> Result<Option<Box<dyn PartitionReader>>, ProcessorError> {
+    fn mend(&self, cause: Cause, pace: &mut Pace) -> Result<Option<Box<dyn PartitionReader>>, ProcessorError> {
         self.reach.send_modify(|reach| reach.change(&[Stage::Serving, Stage::Restoring], Stage::Mending));
         // Waits for the questions that are being answered; what these ran into is mended with the rest.
         drop(self.store.write().take());
         *self.trouble.lock() = None;
         let say = |condition| *self.condition.lock() = Some(condition);
-        let Some(Mended { store, progress, reader }) = self.home.mend(error, pace, &self.stop, say)? else {
+        let Some(Mended { store, progress, reader }) = self.home.mend(cause, pace, &self.stop, say)? else {
             return Ok(None);
         };
         *self.store.write() = Some(store);
@@ -301,6 +324,10 @@ impl Owned {
 
     pub(crate) fn partition(&self) -> Partition {
         self.partition
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     pub(crate) fn spans(&self) -> Spans {

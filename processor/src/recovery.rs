@@ -1,10 +1,12 @@
 //! What becomes of a store that can't be used.
 //!
-//! - It is damaged: never answered from again. It is set aside as `partition-0003.damaged`, and the state is folded
-//!   again from the log, whose beginning must still be there.
+//! - It is damaged: never answered from again. It is set aside as `partition-0003.damaged`, and the state is taken from a
+//!   checkpoint, or folded again from the log, whose beginning must still be there.
+//! - It is missing, or not as far as a checkpoint: that one takes its place.
 //! - The disk is full or takes no writes: it is opened again, as it is on disk, until that works.
 //! - It was made for something else: refused, and left alone.
 
+use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::error::ProcessorError;
 use crate::state::identity::Identity;
 use crate::state::progress::Progress;
@@ -58,6 +60,7 @@ pub(crate) struct Home {
     pub(crate) spans: Spans,
     pub(crate) memory: Memory,
     pub(crate) log: Arc<dyn ReadLog>,
+    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
     /// Fold on even where the log no longer has what the store is missing.
     pub(crate) accept_truncated_log: bool,
 }
@@ -69,11 +72,30 @@ pub(crate) struct Mended {
     pub(crate) reader: Box<dyn PartitionReader>,
 }
 
+/// Why a partition needs another store than it has.
+pub(crate) enum Cause {
+    /// It has failed with this.
+    Failed(StoreError),
+    /// It has everything before this offset, and there may be a checkpoint that has more.
+    Behind(Offset),
+}
+
+/// What is to be done about the folder before a store is opened in it.
+enum Need {
+    Nothing,
+    /// To be set aside, for this reason.
+    Damaged(String),
+    /// To be replaced by a checkpoint beyond this offset, if there is one.
+    Behind(Offset),
+}
+
 /// Why an attempt has failed.
-enum Setback {
+pub(crate) enum Setback {
     Store(StoreError),
     Log(LogError),
     Folder(std::io::Error),
+    /// Without a checkpoint nothing can be done.
+    Checkpoints(CheckpointError),
     Failed(ProcessorError),
 }
 
@@ -99,21 +121,27 @@ impl Home {
         Ok(next_offset.max(log_start))
     }
 
-    /// Brings back a store that has failed with `error` and is closed; tries until it works or `stop` is set, and then
-    /// returns nothing. `say` is told what is being done, for an operator to read.
+    /// Brings back a store that is closed because of `cause`; tries until it works or `stop` is set, and then returns
+    /// nothing. `say` is told what is being done, for an operator to read.
     ///
     /// # Errors
     /// [`ProcessorError`] where trying again is of no use.
     pub(crate) fn mend(
         &self,
-        error: StoreError,
+        cause: Cause,
         pace: &mut Pace,
         stop: &Stop,
         say: impl Fn(String),
     ) -> Result<Option<Mended>, ProcessorError> {
-        let mut damage = self.judge(error, &say)?;
+        let mut need = match cause {
+            Cause::Failed(error) => self.judge(error, &say)?,
+            Cause::Behind(next_offset) => {
+                say("the newest checkpoint is being fetched".to_owned());
+                Need::Behind(next_offset)
+            }
+        };
         while !stop.wait(pace.next()) {
-            match self.try_to_mend(&mut damage) {
+            match self.try_to_mend(&mut need, stop) {
                 Ok(mended) => {
                     tracing::info!(
                         partition = self.partition,
@@ -122,9 +150,14 @@ impl Home {
                     );
                     return Ok(Some(mended));
                 }
-                Err(Setback::Store(error)) => damage = self.judge(error, &say)?,
+                Err(Setback::Store(error)) => need = self.judge(error, &say)?,
                 Err(Setback::Folder(error)) => {
-                    tracing::warn!(partition = self.partition, %error, "the damaged store can't be set aside yet");
+                    tracing::warn!(partition = self.partition, %error, "the store's folder can't be changed yet");
+                }
+                Err(Setback::Checkpoints(error)) => {
+                    let partition = self.partition;
+                    tracing::error!(partition, %error, "no checkpoint can be had, and the log does not go back far enough");
+                    say(format!("waiting for the checkpoints, without which the log is not enough ({error})"));
                 }
                 Err(Setback::Log(LogError::Closed)) => return Ok(None),
                 Err(Setback::Log(error @ (LogError::Kafka(_) | LogError::Io { .. }))) => {
@@ -153,21 +186,21 @@ impl Home {
         Ok(())
     }
 
-    /// Says what is wrong and what is being done about it, and returns the damage where it is that.
-    fn judge(&self, error: StoreError, say: &impl Fn(String)) -> Result<Option<String>, ProcessorError> {
+    /// Says what is wrong and what is being done about it.
+    fn judge(&self, error: StoreError, say: &impl Fn(String)) -> Result<Need, ProcessorError> {
         let partition = self.partition;
         match remedy(&error) {
             Remedy::Refuse => Err(ProcessorError::store(partition, error)),
             Remedy::FoldAgain => {
                 self.count_damage();
-                tracing::error!(partition, %error, "the store is damaged: it is set aside and folded again from the log");
-                say(format!("the store is damaged and is being folded again from the log ({error})"));
-                Ok(Some(error.to_string()))
+                tracing::error!(partition, %error, "the store is damaged: it is set aside and made anew");
+                say(format!("the store is damaged and is being made anew ({error})"));
+                Ok(Need::Damaged(error.to_string()))
             }
             Remedy::OpenAgain => {
                 tracing::error!(partition, %error, "the store takes no writes: it is opened again as soon as it does");
                 say(format!("the store takes no writes ({error})"));
-                Ok(None)
+                Ok(Need::Nothing)
             }
         }
     }
@@ -176,13 +209,22 @@ impl Home {
         counter!("track_store_damaged_total", "partition" => self.partition.to_string()).increment(1);
     }
 
-    /// One attempt. Takes `damage` once the damaged store is out of the way.
-    fn try_to_mend(&self, damage: &mut Option<String>) -> Result<Mended, Setback> {
-        if let Some(reason) = &*damage {
-            self.expect_whole_log(reason)?;
-            self.set_aside().map_err(Setback::Folder)?;
-            *damage = None;
+    /// One attempt. What was needed is no longer where that much has worked.
+    fn try_to_mend(&self, need: &mut Need, stop: &Stop) -> Result<Mended, Setback> {
+        match need {
+            Need::Nothing => {}
+            Need::Damaged(reason) => {
+                if !self.take_checkpoint(0, true, stop)? {
+                    self.expect_whole_log(reason)?;
+                    self.set_aside().map_err(Setback::Folder)?;
+                }
+            }
+            // Where there is none after all, whether the log is enough is for its reader to say.
+            Need::Behind(next_offset) => {
+                self.take_checkpoint(*next_offset, false, stop)?;
+            }
         }
+        *need = Need::Nothing;
         let (store, progress) = self.open().map_err(Setback::Store)?;
         let start = self.start(progress.next_offset).map_err(Setback::Log)?;
         let reader = self.log.reader(self.partition, start).map_err(Setback::Log)?;
@@ -204,7 +246,7 @@ impl Home {
     }
 
     /// Renames the store's folder, in place of one that was set aside before.
-    fn set_aside(&self) -> std::io::Result<()> {
+    pub(crate) fn set_aside(&self) -> std::io::Result<()> {
         let aside = aside(&self.folder);
         let is_there = |path: &Path| path.try_exists();
         if !is_there(&self.folder)? {

@@ -44,6 +44,7 @@ impl Track {
             retention_ms: 400 * 86_400_000,
             memory_bytes_max: 64 << 20,
             accept_truncated_log: false,
+            checkpoints: None,
         };
         let processor =
             Processor::open(config, Arc::clone(&log) as _, dead_letters as _, Arc::new(|| NEW_YEAR_MS)).unwrap();

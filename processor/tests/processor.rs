@@ -1,6 +1,8 @@
 //! The processor from the outside: events on a real embedded log, answers over its own gRPC service.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "processor/checkpoints.rs"]
+mod checkpoints;
 #[path = "processor/damage.rs"]
 mod damage;
 
@@ -63,6 +65,7 @@ fn config(dir: &Path) -> Config {
         retention_ms: 400 * DAY_MS,
         memory_bytes_max: 64 << 20,
         accept_truncated_log: false,
+        checkpoints: None,
     }
 }
 

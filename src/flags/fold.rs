@@ -1,5 +1,6 @@
 //! What the fold counts as a session, how long it keeps what it counted, and the memory it may take.
 
+use super::CheckpointFlags;
 use super::values::{self, SessionPairs};
 use bytesize::ByteSize;
 use clap::Args;
@@ -25,6 +26,8 @@ pub(crate) struct FoldFlags {
     /// Start even where the log no longer holds what the state is missing. Those events stay uncounted.
     #[arg(long, env = "TRACK_ACCEPT_TRUNCATED_LOG")]
     pub(crate) accept_truncated_log: bool,
+    #[command(flatten)]
+    pub(crate) checkpoints: CheckpointFlags,
 }
 
 impl FoldFlags {
@@ -45,6 +48,7 @@ impl FoldFlags {
             retention_ms: ms(self.retention),
             memory_bytes_max: self.memory_bytes_max(),
             accept_truncated_log: self.accept_truncated_log,
+            checkpoints: self.checkpoints.config(),
         }
     }
 

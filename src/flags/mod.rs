@@ -1,5 +1,6 @@
 //! The flags of each role, in groups that roles share. What a value may look like stands in [`values`].
 
+mod checkpoints;
 mod compare;
 mod fold;
 mod kafka;
@@ -7,6 +8,7 @@ mod listen;
 mod load;
 mod values;
 
+pub(crate) use checkpoints::CheckpointFlags;
 pub(crate) use compare::{DigestFlags, Side, VerifyFlags};
 pub(crate) use fold::FoldFlags;
 pub(crate) use kafka::{BrokerFlags, GroupProtocol, KafkaFlags};

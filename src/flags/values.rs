@@ -39,6 +39,10 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_millis(1), DAY)
 }
 
+pub(super) fn checkpoint_interval(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_millis(100), DAY)
+}
+
 pub(super) fn session_duration(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1), 36_500 * DAY)
 }

@@ -4,6 +4,7 @@
 //! - [`crashes`]: what was acknowledged outlives the process
 //! - [`kills`]: whatever dies, stalls, fills up or rots, the answers are the oracle's
 //! - [`services`]: Kafka, processors and ingest going away and coming back
+//! - [`checkpoints`]: a state that is lost comes back from the object store
 //! - [`states`]: two folds of one log have one state
 //! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
 //! - [`operators`]: the admin listener, TLS, origins, the start
@@ -25,6 +26,7 @@
 )]
 
 mod case;
+mod checkpoints;
 mod crashes;
 mod dead_letters;
 mod examples;

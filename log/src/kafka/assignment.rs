@@ -118,13 +118,21 @@ impl Assignment {
 
     /// Hands the member the readers of what is newly assigned, as soon as the brokers say where it ends.
     pub(super) fn introduce(&self, consumer: &Consumer) {
-        while let Some((partition, queue, tail)) = self.find(|slot| slot.stage == Stage::Fresh) {
-            let bounds = match bounds(consumer, &self.topic, partition, BOUNDS_WITHIN) {
-                Ok(bounds) => bounds,
-                Err(error) => {
+        let fresh: Vec<_> = self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Fresh).map(named).collect();
+        // All at once: each answer may have to wait for a fetch to come back, and so they wait for the same one.
+        let found = std::thread::scope(|scope| {
+            let ask = |partition| move || bounds(consumer, &self.topic, partition, BOUNDS_WITHIN);
+            let asked: Vec<_> = fresh.iter().map(|(partition, ..)| scope.spawn(ask(*partition))).collect();
+            asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        for ((partition, queue, tail), bounds) in fresh.into_iter().zip(found) {
+            let bounds = match bounds {
+                Ok(Ok(bounds)) => bounds,
+                Ok(Err(error)) => {
                     tracing::warn!("Kafka: where partition {partition} ends is not known yet: {error}");
-                    return;
+                    continue;
                 }
+                Err(panic) => std::panic::resume_unwind(panic),
             };
             let next = tail.next();
             let stage = if next < bounds.start || next > bounds.end {

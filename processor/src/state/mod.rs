@@ -29,6 +29,7 @@ pub(crate) mod marks;
 pub(crate) mod progress;
 pub(crate) mod quarters;
 pub(crate) mod session_sums;
+pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod stream_time;
 pub(crate) mod sweep;

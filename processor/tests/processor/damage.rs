@@ -58,11 +58,11 @@ fn edges() -> impl Iterator<Item = Event> {
     })
 }
 
-fn store(dir: &Path) -> PathBuf {
+pub(super) fn store(dir: &Path) -> PathBuf {
     dir.join("state/partition-0000")
 }
 
-fn aside(dir: &Path) -> PathBuf {
+pub(super) fn aside(dir: &Path) -> PathBuf {
     dir.join("state/partition-0000.damaged")
 }
 
@@ -174,11 +174,8 @@ async fn what_only_a_question_runs_into_is_mended_too() {
     track.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn damage_is_refused_where_the_log_has_lost_its_beginning() {
-    let dir = tempfile::tempdir().unwrap();
-    let track = Track::start(dir.path());
-    // More than a segment, so that the first one can be dropped.
+/// Appends more than a segment, so that the first one can be dropped, and has it folded.
+pub(super) async fn fill_segments(track: &Track) {
     let long = |number: i64| event(&format!("user-{number}"), &"x".repeat(100), NEW_YEAR_MS);
     for _ in 0..3 {
         track.append((0..5_000).map(long)).await;
@@ -187,13 +184,23 @@ async fn damage_is_refused_where_the_log_has_lost_its_beginning() {
     track.now_ms.store(NEW_YEAR_MS + 20_000 * DAY_MS, Ordering::SeqCst);
     track.append([event("ann", "like", NEW_YEAR_MS)]).await;
     track.applied().await;
-    track.stop().await.unwrap();
-    // Opened anew, the log drops what is older than its retention. With one of a second it looks for that often.
+}
+
+/// Opened anew, the log drops what is older than its retention. With one of a second it looks for that often.
+pub(super) async fn lose_beginning(dir: &Path) {
     let now_ms = Arc::new(AtomicI64::new(NEW_YEAR_MS + 20_000 * DAY_MS));
-    let config_of_log = embedded::Config { retention_ms: 1_000, ..embedded::Config::new(dir.path().join("log"), 1) };
+    let config_of_log = embedded::Config { retention_ms: 1_000, ..embedded::Config::new(dir.join("log"), 1) };
     let log = EmbeddedLog::open(config_of_log, clock(&now_ms)).unwrap();
     poll("the first segment is dropped", || log.bounds(0).unwrap().start > 0).await;
-    drop(log);
+}
+
+#[tokio::test]
+async fn damage_is_refused_where_the_log_has_lost_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = Track::start(dir.path());
+    fill_segments(&track).await;
+    track.stop().await.unwrap();
+    lose_beginning(dir.path()).await;
 
     let current = store(dir.path()).join("CURRENT");
     fs::write(&current, "nonsense").unwrap();

@@ -55,10 +55,15 @@ fn append_garbage(dir: &Path) {
 /// Dies at this point a few times, having passed it unharmed up to `spared_max` times first: less often than any run
 /// passes it, and where all is sent before anything is folded that is once for each of the four partitions.
 fn dies_at(point: &str, spared_max: u32) {
+    dies_with(point, spared_max, |start| start, |_| {});
+}
+
+/// The same with more flags, and with something else that happens to the folder after each death.
+fn dies_with(point: &str, spared_max: u32, flags: impl FnOnce(Start) -> Start, and_then: impl Fn(&Path)) {
     let mut rng = rng(point);
     let dir = tempfile::tempdir().unwrap();
     let traffic = Traffic::new("id", 1_000, &mut rng);
-    let start = standalone(dir.path());
+    let start = flags(standalone(dir.path()));
     start.ready().unwrap().terminate().unwrap();
     append_garbage(dir.path());
     let (track, positions) = send_all(&traffic, |sending| {
@@ -70,6 +75,7 @@ fn dies_at(point: &str, spared_max: u32) {
             if !dies(&start, &format!("flush-due=50%return;{point}={action}"), sending, life) {
                 break;
             }
+            and_then(dir.path());
         }
         let track = start.spawn().unwrap();
         sending.aim(&[track.public()]);
@@ -107,4 +113,20 @@ fn appended_and_not_answered() {
 #[test]
 fn dead_letters_appended_and_the_offset_not_moved() {
     dies_at("dead-letters-appended", 0);
+}
+
+/// In the middle of a checkpoint, and its state is lost as well: what comes back is whole, or not there.
+fn dies_in_a_checkpoint(point: &str) {
+    let flags = |start: Start| start.flag("--checkpoints", "checkpoints").flag("--checkpoint-interval", "100ms");
+    dies_with(point, 3, flags, |dir| std::fs::remove_dir_all(dir.join("data/state")).unwrap());
+}
+
+#[test]
+fn checkpoint_uploaded_and_no_manifest() {
+    dies_in_a_checkpoint("checkpoint-files-uploaded");
+}
+
+#[test]
+fn checkpoint_written_and_not_told() {
+    dies_in_a_checkpoint("checkpoint-manifest-written");
 }
