@@ -2,6 +2,7 @@
 
 use super::judge::{DigestView, OwnerState, OwnerView, PartitionView, Picture, ProcessorView};
 use std::fmt::Write as _;
+use track_log::Partition;
 
 /// Where there are more partitions, those that are well are only counted.
 const ALL_SHOWN_MAX: usize = 16;
@@ -14,6 +15,7 @@ pub(super) fn screen(picture: &Picture) -> String {
     for contradiction in &picture.contradictions {
         let _ = writeln!(screen, "CONTRADICTION: {contradiction}");
     }
+    draw_digests(&mut screen, picture);
     screen.push('\n');
     draw_processors(&mut screen, picture);
     screen.push('\n');
@@ -26,8 +28,35 @@ fn headline(picture: &Picture) -> String {
     if picture.all_served {
         return format!("{all}, all served\n");
     }
-    let numbers: Vec<_> = picture.not_served.iter().map(u32::to_string).collect();
-    format!("{all}, {} NOT SERVED: {}\n", numbers.len(), numbers.join(", "))
+    format!("{all}, {} NOT SERVED: {}\n", picture.not_served.len(), ranges(&picture.not_served))
+}
+
+/// Ascending numbers with those in a row drawn together: `0-5, 7`.
+fn ranges(numbers: &[Partition]) -> String {
+    let in_a_row = numbers.chunk_by(|before, number| before + 1 == *number);
+    let ranges = in_a_row.filter_map(|row| match (row.first()?, row.last()?) {
+        (first, last) if first == last => Some(first.to_string()),
+        (first, last) => Some(format!("{first}-{last}")),
+    });
+    ranges.collect::<Vec<_>>().join(", ")
+}
+
+/// How the comparison of replicas came out, where there was one.
+fn draw_digests(screen: &mut String, picture: &Picture) {
+    let of = |is_it: fn(&DigestView) -> bool| {
+        let partitions = picture.partitions.iter().filter(|partition| partition.digests.iter().any(is_it));
+        partitions.map(|partition| partition.partition).collect::<Vec<_>>()
+    };
+    let compared = of(|digests| digests.equal.is_some());
+    let (differ, not_compared) = (of(|digests| digests.equal == Some(false)), of(|digests| digests.equal.is_none()));
+    if !differ.is_empty() {
+        let _ = writeln!(screen, "REPLICAS DIFFER in partitions {}", ranges(&differ));
+    } else if !compared.is_empty() {
+        let _ = writeln!(screen, "replicas of {} compared: equal", counted(compared.len()));
+    }
+    if !not_compared.is_empty() {
+        let _ = writeln!(screen, "replicas NOT COMPARED in partitions {}", ranges(&not_compared));
+    }
 }
 
 fn counted(partitions: usize) -> String {
@@ -54,8 +83,8 @@ fn draw_processors(screen: &mut String, picture: &Picture) {
 }
 
 fn draw_partitions(screen: &mut String, picture: &Picture) {
-    let is_shown = |partition: &&PartitionView| picture.partitions.len() <= ALL_SHOWN_MAX || !is_well(partition);
-    let shown: Vec<_> = picture.partitions.iter().filter(is_shown).collect();
+    let (all_shown, partitions) = (picture.partitions.len() <= ALL_SHOWN_MAX, picture.partitions.iter());
+    let shown: Vec<_> = partitions.clone().filter(|partition| all_shown || is_worth_a_look(partition)).collect();
     if !shown.is_empty() {
         let title = ["PARTITION", "OWNER", "STATE", "APPLIED", "LOG END", "LAG", "BEHIND", ""].map(str::to_owned);
         draw_table(
@@ -63,21 +92,25 @@ fn draw_partitions(screen: &mut String, picture: &Picture) {
             std::iter::once(title).chain(shown.iter().flat_map(|shown| partition_lines(shown))).collect(),
         );
     }
-    match picture.partitions.len() - shown.len() {
-        0 => {}
-        well => {
-            let _ = writeln!(screen, "and {} served, at most {} behind", counted(well), time(WELL_WITHIN_MS));
-        }
+    let left_out = partitions.filter(|partition| !all_shown && !is_worth_a_look(partition));
+    let (well, nobodys): (Vec<_>, Vec<_>) = left_out.partition(|partition| partition.is_served);
+    if !well.is_empty() {
+        let _ = writeln!(screen, "and {} served, at most {} behind", counted(well.len()), time(WELL_WITHIN_MS));
+    }
+    if !nobodys.is_empty() {
+        let _ = writeln!(screen, "and {} that NOBODY has", counted(nobodys.len()));
     }
 }
 
-fn is_well(partition: &PartitionView) -> bool {
-    let owner_is_well = |owner: &OwnerView| {
-        owner.state == OwnerState::Serving && owner.lag_ms.is_some_and(|lag_ms| lag_ms <= WELL_WITHIN_MS)
+/// Whether its lines say more than those of the processors and the headline do: somebody restores it, is behind, has
+/// another state, or was its last owner.
+fn is_worth_a_look(partition: &PartitionView) -> bool {
+    let owner_is_well = |owner: &OwnerView| match owner.state {
+        OwnerState::Serving => owner.lag_ms.is_some_and(|lag_ms| lag_ms <= WELL_WITHIN_MS),
+        OwnerState::Restoring => false,
+        OwnerState::Silent => partition.is_served,
     };
-    partition.is_served
-        && partition.owners.iter().all(owner_is_well)
-        && partition.digests.iter().all(|digests| digests.equal == Some(true))
+    !partition.owners.iter().all(owner_is_well) || partition.digests.iter().any(|digests| digests.equal != Some(true))
 }
 
 /// A line an owner, or one that says that there is none.
@@ -172,7 +205,8 @@ mod tests {
         };
         picture.partitions[0].digests.push(compared(true));
         let expected = "\
-3 partitions, 2 NOT SERVED: 1, 2
+3 partitions, 2 NOT SERVED: 1-2
+replicas of 1 partition compared: equal
 
 PROCESSOR  REPLICA  URL                 HEARD             SERVES  RESTORES
 alpha               http://alpha:8082   0.9 s ago         1       1
@@ -187,7 +221,9 @@ PARTITION     OWNER   STATE            APPLIED  LOG END  LAG  BEHIND
 ";
         assert_eq!(screen(&picture), expected);
         picture.partitions[0].digests = vec![compared(false)];
-        assert!(screen(&picture).contains("digest DIFFERS from alpha's at 100\n"));
+        let drawn = screen(&picture);
+        assert!(drawn.contains("\nREPLICAS DIFFER in partitions 0\n"), "{drawn}");
+        assert!(drawn.contains("digest DIFFERS from alpha's at 100\n"), "{drawn}");
     }
 
     #[test]
@@ -208,22 +244,41 @@ PARTITION     OWNER   STATE  APPLIED  LOG END  LAG  BEHIND
     }
 
     #[test]
-    fn of_many_partitions_those_are_shown_that_are_not_well() {
+    fn of_many_partitions_those_are_shown_that_are_worth_a_look() {
         let mut seen = seen();
         seen.bounds = vec![Bounds { start: 0, end: 100 }; 20];
-        let serving: Vec<_> =
-            (0..20).map(|partition| (partition, PartitionState::Serving, 100 - u64::from(partition == 7))).collect();
-        seen.heard = vec![heard("alpha", "", 10, &serving)];
-        let picture = judge(&seen, SILENT_AFTER);
-        let drawn = screen(&picture);
-        assert!(drawn.starts_with("20 partitions, all served\n"), "{drawn}");
-        assert!(drawn.contains("CONTRADICTION: alpha folds a log of 3 partitions, and there are 20\n"), "{drawn}");
+        let serving = (0..18).map(|partition| (partition, PartitionState::Serving, 100 - u64::from(partition == 7)));
+        let was_serving = [(3, PartitionState::Serving, 90), (18, PartitionState::Serving, 100)];
+        seen.heard =
+            vec![heard("alpha", "", 10, &serving.collect::<Vec<_>>()), heard("beta-b", "b", 6_000, &was_serving)];
+        seen.heard.iter_mut().for_each(|heard| heard.owner.partition_count = 20);
         let expected = "\
-PARTITION  OWNER  STATE    APPLIED  LOG END  LAG  BEHIND
-7          alpha  serving  99       100      1    not known
-and 19 partitions served, at most 2.0 s behind
+20 partitions, 2 NOT SERVED: 18-19
+
+PROCESSOR  REPLICA  URL                 HEARD              SERVES  RESTORES
+alpha               http://alpha:8082   0.0 s ago          18      0
+beta-b     b        http://beta-b:8082  SILENT, 6.0 s ago
+
+PARTITION      OWNER   STATE    APPLIED  LOG END  LAG  BEHIND
+7              alpha   serving  99       100      1    not known
+18 NOT SERVED  beta-b  SILENT   100      100      0    0.0 s
+and 17 partitions served, at most 2.0 s behind
+and 1 partition that NOBODY has
 ";
-        assert!(drawn.ends_with(expected), "{drawn}");
+        assert_eq!(screen(&judge(&seen, SILENT_AFTER)), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_said() {
+        let mut seen = seen();
+        seen.bounds.push(Bounds { start: 0, end: 0 });
+        let drawn = screen(&judge(&seen, SILENT_AFTER));
+        assert!(drawn.contains("\nCONTRADICTION: alpha folds a log of 3 partitions, and there are 4\n"), "{drawn}");
+    }
+
+    #[test]
+    fn numbers_in_a_row_are_drawn_together() {
+        assert_eq!(ranges(&[0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn the_operator_sees_who_serves_what_and_who_is_gone() {
 
     let nobody = status(&broker, &[]);
     assert_eq!(nobody.code, Some(1), "{nobody:?}");
-    assert!(nobody.printed.starts_with("2 partitions, 2 NOT SERVED: 0, 1\n"), "{nobody:?}");
+    assert!(nobody.printed.starts_with("2 partitions, 2 NOT SERVED: 0-1\n"), "{nobody:?}");
     assert!(nobody.printed.contains("NO PROCESSOR"), "{nobody:?}");
 
     let one = plan.processor("one").ready().unwrap();
@@ -85,6 +85,7 @@ fn the_operator_sees_who_serves_what_and_who_is_gone() {
     let text = status(&broker, &["--digests"]);
     assert_eq!(text.code, Some(0), "{text:?}");
     assert!(text.printed.starts_with("2 partitions, all served\n"), "{text:?}");
+    assert!(text.printed.contains("\nreplicas of 2 partitions compared: equal\n"), "{text:?}");
     assert_eq!(text.printed.matches("digest equals one's at ").count(), 2, "{text:?}");
 
     watched(&broker, dir.path());
