@@ -73,6 +73,8 @@ impl KafkaTimes {
             done.add_partition(&self.topic, partition);
             consumer.pause(&done).map_err(failed)?;
         }
+        // A partition would stay paused when it is assigned again.
+        consumer.resume(&from).map_err(failed)?;
         consumer.unassign().map_err(failed)?;
         Ok(times)
     }
