@@ -2,7 +2,7 @@
 
 use crate::flags::{
     DigestFlags, IngestFlags, LoadFlags, LogFlags, ProcessorFlags, QueryFlags, ReplayFlags, StandaloneFlags,
-    VerifyFlags,
+    StatusFlags, VerifyFlags,
 };
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -43,6 +43,12 @@ enum RoleCommand {
     /// Brings each partition that both have to the same offset and compares digests: one line a partition. Ends with 0
     /// where all are equal, with 1 where one differs, and with 2 where one could not be compared.
     Verify(VerifyFlags),
+    /// Show the processors on one screen, what each of them serves, how far behind it is, and what nobody serves.
+    ///
+    /// Reads what processors say of themselves on the topic track.owners, and where the log of events ends. Ends with 0
+    /// where every partition is served, with 1 where one is not or the digests of replicas differ, and with 2 where that
+    /// could not be found out.
+    Status(StatusFlags),
     /// Put dead letters back that are events after all.
     ///
     /// Reads track.dead-letter from its start to its end as of now and judges each record in it by the rules of this
@@ -99,6 +105,8 @@ pub(crate) enum Role {
     Digest(DigestFlags),
     /// Compares states.
     Verify(VerifyFlags),
+    /// Shows who serves what.
+    Status(StatusFlags),
     /// Puts dead letters back, and ends.
     ReplayDeadLetters(ReplayFlags),
 }
@@ -113,6 +121,7 @@ impl Role {
             Self::Query(_) => "query",
             Self::Digest(_) => "processor digest",
             Self::Verify(_) => "verify",
+            Self::Status(_) => "status",
             Self::ReplayDeadLetters(_) => "replay-dead-letters",
         }
     }
@@ -126,6 +135,7 @@ impl Role {
             Self::Query(flags) => &flags.common.log,
             Self::Digest(flags) => &flags.log,
             Self::Verify(flags) => &flags.log,
+            Self::Status(flags) => &flags.log,
             Self::ReplayDeadLetters(flags) => &flags.log,
         }
     }
@@ -156,6 +166,7 @@ fn parse_from(args: &[OsString]) -> Result<Task, clap::Error> {
         },
         Some(RoleCommand::Query(flags)) => Role::Query(flags),
         Some(RoleCommand::Verify(flags)) => Role::Verify(flags),
+        Some(RoleCommand::Status(flags)) => Role::Status(flags),
         Some(RoleCommand::ReplayDeadLetters(flags)) => Role::ReplayDeadLetters(flags),
         Some(RoleCommand::Load(flags)) => return Ok(Task::Load(flags)),
     };
@@ -300,6 +311,15 @@ mod tests {
     }
 
     #[test]
+    fn a_status_may_be_watched_and_may_be_read_by_a_program() {
+        let Role::Status(flags) = parsed("status --kafka-brokers a:1 --watch --json").unwrap() else {
+            panic!("not status")
+        };
+        assert_eq!((flags.watch, flags.json, flags.digests), (true, true, false));
+        assert_eq!(flags.brokers.kafka_brokers, "a:1");
+    }
+
+    #[test]
     fn a_processor_says_where_it_is_reached() {
         let url = |line: &str| match parsed(line).unwrap() {
             Role::Processor(flags) => flags.advertised_url("127.0.0.1:4711".parse().unwrap()),
@@ -352,6 +372,8 @@ mod tests {
             ("verify ./a", "<B>", "required"),
             ("verify ./a http://p1:8082/digest", "<B>", "http://processor-1:8082"),
             ("verify ./a http://p1:8082 --tls-ca", "--tls-ca", "required"),
+            ("status --kafka-brokers :9092", "--kafka-brokers", "host:port"),
+            ("status --digests --watch", "--digests", "cannot be used with"),
             ("query --query-timeout 0s", "--query-timeout", "at least"),
             ("replay-dead-letters --kafka-brokers :9092", "--kafka-brokers", "host:port"),
             ("replay-dead-letters --partitions 3", "--partitions", "--help"),

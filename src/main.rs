@@ -7,6 +7,7 @@
 //! - [`standalone`] and [`roles`]: the rooms, wired together on the embedded log or on Kafka
 //! - [`connect`]: the way to processors elsewhere
 //! - [`digest`] and [`verify`]: what a state is, and whether two are the same; they end by themselves
+//! - [`status`]: which processors there are, what each serves, and what nobody does
 //! - [`replay`]: dead letters put back
 //! - [`server`]: sockets, TLS, connections, draining; knows nothing of track
 //! - [`api`]: what surrounds the rooms' routes: CORS, request metrics, 404 and 405, the API's description
@@ -29,6 +30,7 @@ mod replay;
 mod roles;
 mod server;
 mod standalone;
+mod status;
 mod verify;
 
 use cli::{Role, Task};
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             Role::Query(flags) => stopped(roles::query::run(flags, Process::start(name)?).await),
             Role::Digest(flags) => digest::run(&flags),
             Role::Verify(flags) => Ok(verify::run(&flags).await),
+            Role::Status(flags) => Ok(status::run(flags).await),
             Role::ReplayDeadLetters(flags) => stopped(replay::run(flags, Process::start(name)?).await),
         }
     });

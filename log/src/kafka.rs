@@ -7,6 +7,7 @@
 //! - [`KafkaGroup`]: partitions shared with other processes (`kafka/assignment.rs` holds what is assigned,
 //!   `kafka/queue.rs` brings it to the readers)
 //! - [`KafkaBulletin`]: the last value per key
+//! - [`KafkaTimes`]: when single records were appended
 //!
 //! `kafka/chunk.rs` takes records out of librdkafka's memory, and `kafka/tail.rs` knows where a partition ends.
 
@@ -20,6 +21,7 @@ mod producer;
 mod queue;
 mod read;
 mod tail;
+mod times;
 mod token;
 mod topics;
 
@@ -28,4 +30,5 @@ pub use bulletin::KafkaBulletin;
 pub use client::Config;
 pub use group::{KafkaGroup, Protocol};
 pub use read::KafkaLog;
+pub use times::KafkaTimes;
 pub use topics::ensure_topics;

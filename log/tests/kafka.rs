@@ -16,6 +16,8 @@ mod read;
 mod security;
 #[path = "kafka/support.rs"]
 mod support;
+#[path = "kafka/times.rs"]
+mod times;
 #[path = "kafka/topics.rs"]
 mod topics;
 

@@ -187,6 +187,7 @@ impl Processor {
             partitions: self.shared.status(),
             sent_at_ms: (self.shared.clock)(),
             partition_count: self.shared.log.partition_count(),
+            ..v1::Owner::default()
         }
     }
 

@@ -6,6 +6,7 @@ mod fold;
 mod kafka;
 mod listen;
 mod load;
+mod status;
 mod values;
 
 pub(crate) use checkpoints::CheckpointFlags;
@@ -14,6 +15,7 @@ pub(crate) use fold::FoldFlags;
 pub(crate) use kafka::{BrokerFlags, GroupProtocol, KafkaFlags};
 pub(crate) use listen::{CommonFlags, LogFlags, LogFormat, PublicFlags, TlsFlags};
 pub(crate) use load::{LoadFlags, Target};
+pub(crate) use status::StatusFlags;
 
 use clap::Args;
 use std::net::SocketAddr;

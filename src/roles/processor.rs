@@ -11,6 +11,7 @@ use track_log::Bulletin;
 use track_log::kafka::{KafkaAppender, KafkaBulletin, KafkaGroup, KafkaLog, Protocol, ensure_topics};
 use track_processor::Processor;
 use track_proto::topics;
+use track_proto::v1::Owner;
 
 /// Runs until the process is told to stop, everything is flushed and the group is left.
 ///
@@ -57,7 +58,9 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     let mut folding = tokio::spawn(processor.clone().run(group, stop_folding.clone()));
     let telling = {
         let stop = stop_serving.clone();
-        tokio::spawn(async move { owners::tell(board as Arc<dyn Bulletin>, || processor.owner(&url), stop).await })
+        let replica = flags.replica.unwrap_or_default();
+        let owner = move || Owner { replica: replica.clone(), ..processor.owner(&url) };
+        tokio::spawn(owners::tell(board as Arc<dyn Bulletin>, owner, stop))
     };
 
     // Where folding ends by itself, a partition can't go on: that is said once the rest has been put in order.

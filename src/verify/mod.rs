@@ -16,6 +16,7 @@ use states::States;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use track_log::{Offset, Partition};
+use track_query_api::owners::Connect;
 
 /// What there is to say of a partition.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,6 +91,21 @@ fn tell_left_out(here: &BTreeMap<Partition, Offset>, there: &BTreeMap<Partition,
     for partition in here.keys().filter(|partition| !there.contains_key(partition)) {
         eprintln!("partition {partition} is in {states} alone: left out");
     }
+}
+
+/// The offset at which the digests of a partition in two running processors were compared, and whether they are the same there.
+///
+/// # Errors
+/// Where one of them can't be asked, or no offset was found at which both are.
+pub(crate) async fn running_agree(
+    connect: &Connect,
+    (a, b): (&str, &str),
+    partition: Partition,
+) -> anyhow::Result<(Offset, bool)> {
+    let open = |url: &str| States::open(&Side::Url(url.to_owned()), connect);
+    let ask = async |states: &States, offset| states.digest(partition, offset).await;
+    let (offset, in_a, in_b) = settle::at_one_offset(&open(a)?, &open(b)?, partition, ask).await?;
+    Ok((offset, in_a == in_b))
 }
 
 async fn compare(a: &States, b: &States, partition: Partition) -> anyhow::Result<Verdict> {

@@ -6,13 +6,14 @@
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`checkpoints`]: a state that is lost comes back from the object store
 //! - [`states`]: two folds of one log have one state
+//! - [`status`]: the operator sees what is served and what is not
 //! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
 //! - [`operators`]: the admin listener, TLS, origins, the start
 //! - [`openapi`]: the API's description is true
 //! - [`generator`]: `track load` finds what is wrong, and nothing where nothing is
 //! - [`examples`]: what we ship to try it with works
 //!
-//! [`site`] is what a case talks to, [`case`] a line of the table, [`load`] clients that do not stop, [`topic`] Kafka as
+//! [`site`] is what a case talks to, [`case`] a line of the table, [`errand`] a command that ends, [`load`] clients that do not stop, [`topic`] Kafka as
 //! other programs use it.
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +30,7 @@ mod case;
 mod checkpoints;
 mod crashes;
 mod dead_letters;
+mod errand;
 mod examples;
 mod generator;
 mod kills;
@@ -38,6 +40,7 @@ mod operators;
 mod services;
 mod site;
 mod states;
+mod status;
 mod table;
 mod topic;
 

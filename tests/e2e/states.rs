@@ -1,5 +1,6 @@
 //! Two folds of one log have one state: asked of running processes and of folders, and told by name where they have not.
 
+use crate::errand::{Ended, run};
 use crate::load::under_load;
 use crate::site::{SEEN_WITHIN, Site};
 use crate::{TRACK, standalone};
@@ -11,29 +12,6 @@ use track_harness::cluster::Plan;
 use track_harness::poll::eventually;
 use track_harness::tls::Certificates;
 use track_harness::track::{Start, Track};
-
-/// How an errand ended, what it printed and what it complained of.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    printed: String,
-    said: String,
-}
-
-fn run(args: &[&str]) -> Ended {
-    let mut command = Command::new(TRACK);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TRACK_")) {
-        command.env_remove(name);
-    }
-    let output = command.args(args).output().unwrap();
-    let ended = Ended {
-        code: output.status.code(),
-        printed: String::from_utf8(output.stdout).unwrap(),
-        said: String::from_utf8(output.stderr).unwrap(),
-    };
-    assert!(!ended.said.contains("panicked"), "{ended:?}");
-    ended
-}
 
 fn path(folder: &Path) -> &str {
     folder.to_str().unwrap()

@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 pub(crate) const ROLES: [Option<&str>; 4] = [None, Some("ingest"), Some("processor"), Some("query")];
 
 /// What does its work and ends.
-pub(crate) const ERRANDS: [&[&str]; 4] = [&["processor", "digest"], &["verify"], &["replay-dead-letters"], &["load"]];
+pub(crate) const ERRANDS: [&[&str]; 5] =
+    [&["processor", "digest"], &["verify"], &["status"], &["replay-dead-letters"], &["load"]];
 
 /// Runs it to its end. Only for what ends by itself.
 pub(crate) fn run(args: &[&str], environment: &[(String, String)]) -> Output {

@@ -228,4 +228,12 @@ fn mounted_files_exist_and_are_where_they_are_looked_for() {
     let prometheus = list(&file()["services"]["prometheus"]["command"]);
     let config = prometheus.iter().find_map(|arg| arg.strip_prefix("--config.file=")).unwrap();
     assert_eq!(mounted[config], "./prometheus/prometheus.yml");
+    let settings: Value = serde_yaml_ng::from_str(&tree::read("docker/prometheus/prometheus.yml")).unwrap();
+    // Looked for beside the configuration that names them.
+    let beside = config.rsplit_once('/').unwrap().0;
+    let rules = list(&settings["rule_files"]);
+    assert!(!rules.is_empty(), "no rules to alert by");
+    for rules in rules {
+        assert_eq!(mounted[&format!("{beside}/{rules}")], format!("./prometheus/{rules}"));
+    }
 }
