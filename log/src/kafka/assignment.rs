@@ -118,7 +118,8 @@ impl Assignment {
 
     /// Hands the member the readers of what is newly assigned, as soon as the brokers say where it ends.
     pub(super) fn introduce(&self, consumer: &Consumer) {
-        let fresh: Vec<_> = self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Fresh).map(named).collect();
+        let fresh: Vec<_> =
+            self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Fresh).map(named).collect();
         // All at once: each answer may have to wait for a fetch to come back, and so they wait for the same one.
         let found = std::thread::scope(|scope| {
             let ask = |partition| move || bounds(consumer, &self.topic, partition, BOUNDS_WITHIN);
