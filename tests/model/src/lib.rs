@@ -5,13 +5,14 @@
 //! connections break, and a query is asked in the midst of it. In every state the promises must hold.
 //!
 //! It says again, in few words, what the rooms do, and shares no code with them. In the order in which data meets it:
-//! the [`folded`] state; [`membership`] and [`processor`] are the processor's; [`owners`], [`ask`] and [`scatter`] the query
-//! service's. [`system`] is all of it at one moment, [`action`] what may happen. [`promises`] says what must hold, [`sights`] what must be
-//! seen, and [`mutation`] has the mistakes that the checks must find.
+//! `folded` is a partition's state, `membership` and `processor` are the processor's side, `owners`, `ask` and `scatter`
+//! the query service's. `system` is all of it at one moment, `action` what may happen then; `promises` says what must hold,
+//! `sights` what must be seen, and `mutation` has the mistakes that the checks must find.
 //!
-//! Left out: what a fold computes (the oracle's business), batches (a batch is several folds in one write), the end of retention, several
-//! queries at a time (none leaves a trace), and a query before any processor has spoken (503 without numbers, as nobody
-//! knows them).
+//! Left out: what a fold computes, which is the oracle's business; batches, since a batch is several folds in one write; a
+//! store that is damaged, since to a query that is a disk that was lost; a log that no longer reaches back far enough, which
+//! is refused; several queries at a time, since none leaves a trace; and a query before any processor has spoken, which is a
+//! 503 without numbers, as nobody knows them.
 
 mod action;
 mod ask;
@@ -49,7 +50,7 @@ pub(crate) const CHECKPOINTS_KEPT: usize = 2;
 pub struct Cluster {
     /// How many partitions the log has.
     pub partitions: usize,
-    /// How long each partition's log gets; at most [`folded::RECORDS_MAX`].
+    /// How long each partition's log gets; one record is there from the start, and three are the most.
     pub records: usize,
     /// Each processor's group.
     pub groups: Vec<Group>,

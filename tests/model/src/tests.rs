@@ -5,9 +5,9 @@
 use crate::promises::{
     ANSWER_IS_A_PREFIX, ONE_ANSWER, ONE_RIGHT, POSITION_REACHED, RESTORED_FIRST, SERVED_IN_THE_END, STATE_IS_A_PREFIX,
 };
-use crate::{Chances, Cluster, Mutation, Sight};
+use crate::{Chances, Cluster, Mutation, Sight, System};
 use stateright::{Checker as _, HasDiscoveries, Model as _};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 const NO_FAULT: Chances =
     Chances { moves: 0, stops: 0, crashes: 0, lost_disks: 0, freezes: 0, cuts: 0, checkpoints: 0 };
@@ -139,6 +139,39 @@ fn all_is_served_again_by_one_replica_of_two() {
 fn all_of_two_partitions_is_served_again() {
     let chances = Chances { stops: 1, crashes: 1, ..NO_FAULT };
     look(Cluster { partitions: 2, records: 1, chances, coming_back: 2, ..faulty() });
+}
+
+/// Stateright takes a way that comes back to where it was for one that never ends well or badly: there must be none.
+#[test]
+fn without_queries_every_way_ends() {
+    let cluster = Cluster { chances: Chances { crashes: 1, freezes: 1, stops: 1, ..NO_FAULT }, ..faulty() };
+    // How many ways lead to a state: those without any left are taken out, until none is there.
+    let mut ways_to: HashMap<System, usize> = HashMap::new();
+    let mut to_see = cluster.init_states();
+    for first in &to_see {
+        ways_to.insert(first.clone(), 0);
+    }
+    while let Some(state) = to_see.pop() {
+        for next in cluster.next_states(&state) {
+            let ways = ways_to.entry(next).or_insert_with_key(|next| {
+                to_see.push(next.clone());
+                0
+            });
+            *ways += 1;
+        }
+    }
+    let mut to_take = cluster.init_states();
+    while let Some(state) = to_take.pop() {
+        ways_to.remove(&state);
+        for next in cluster.next_states(&state) {
+            let ways = ways_to.get_mut(&next).expect("it is taken out after all that lead to it");
+            *ways -= 1;
+            if *ways == 0 {
+                to_take.push(next);
+            }
+        }
+    }
+    assert_eq!(ways_to.len(), 0, "states that lead back to themselves");
 }
 
 #[test]
