@@ -181,7 +181,7 @@ impl System {
 
     /// What `action` leads to.
     pub(crate) fn act(&mut self, cluster: &Cluster, action: Action) {
-        self.take(cluster, action);
+        self.step(cluster, action);
         if self.is_over() {
             self.end();
         } else if !self.chances.may_show_disk() {
@@ -189,7 +189,7 @@ impl System {
         }
     }
 
-    fn take(&mut self, cluster: &Cluster, action: Action) {
+    fn step(&mut self, cluster: &Cluster, action: Action) {
         match action {
             Action::Append(partition) => self.log_ends[partition] += 1,
             Action::Assign(group, partition, to, from) => self.assign(cluster, group, partition, to, from),

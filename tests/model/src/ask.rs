@@ -1,7 +1,7 @@
 //! One answer of one partition: `query-api/src/ask.rs`. The freshest candidate first, another where that fails or takes
 //! long, and whoever says that it serves the partition once all have failed.
 
-use crate::folded::{Folded, Offset};
+use crate::folded::Offset;
 use crate::processor::{Life, Owned};
 use crate::system::System;
 use crate::{Cluster, Mutation, Partition, ProcessorId};
@@ -34,8 +34,7 @@ pub(crate) enum Asking {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Answer {
     pub(crate) partition: Partition,
-    pub(crate) folded: Folded,
-    /// The partition as it was held by who answered.
+    /// The partition as who answered held it.
     pub(crate) owned: Owned,
     /// The partition was another's by then, who had more of it.
     pub(crate) is_from_old_owner: bool,
@@ -55,7 +54,7 @@ pub(crate) enum Way {
 
 /// What comes of a call.
 pub(crate) enum Reply {
-    Answer(Folded, Owned),
+    Answer(Owned),
     Refused,
     /// Nothing so far: the processor is frozen, or waits for `min_offset`.
     None,
@@ -161,7 +160,7 @@ impl System {
             (Life::Running, Some(owned)) if owned.is_serving() => {
                 let is_ignored = cluster.mutation == Some(Mutation::MinOffsetIgnored);
                 let is_reached = min_offset.is_none_or(|min_offset| owned.folded.next_offset > min_offset);
-                if is_reached || is_ignored { Reply::Answer(owned.folded, owned) } else { Reply::None }
+                if is_reached || is_ignored { Reply::Answer(owned) } else { Reply::None }
             }
             _ => Reply::Refused,
         }
@@ -178,11 +177,11 @@ impl System {
             (false, _) => Way::Hedged,
         };
         let answer = |processor| match self.reply(cluster, processor, partition, min_offset) {
-            Reply::Answer(folded, owned) => {
+            Reply::Answer(owned) => {
                 let mut others = self.processors.iter().filter_map(|other| other.owned[partition]);
-                let is_behind = others.any(|other| other.folded.next_offset > folded.next_offset);
+                let is_behind = others.any(|other| other.folded.next_offset > owned.folded.next_offset);
                 let is_from_old_owner = is_behind && self.lingers(cluster, processor, partition);
-                Some(Answer { partition, folded, owned, is_from_old_owner, way })
+                Some(Answer { partition, owned, is_from_old_owner, way })
             }
             Reply::Refused | Reply::None => None,
         };

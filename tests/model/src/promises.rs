@@ -25,13 +25,12 @@ pub(crate) fn promises() -> Vec<Property<Cluster>> {
         Property::always(ONE_RIGHT, rights_differ),
         Property::always(ANSWER_IS_A_PREFIX, |_, system: &System| {
             answers(system).all(|answer| {
-                let Answer { partition, folded, owned, .. } = answer;
-                folded.is_prefix(system.log_ends[*partition]) && folded.next_offset >= owned.restored_at
+                answer.owned.folded.is_prefix(system.log_ends[answer.partition]) && answer.owned.is_restored()
             })
         }),
         Property::always(POSITION_REACHED, |_, system: &System| {
             let min_offset = |answer: &Answer| system.query.as_ref()?.min_offsets[answer.partition];
-            answers(system).all(|answer| min_offset(answer).is_none_or(|min| answer.folded.next_offset > min))
+            answers(system).all(|answer| min_offset(answer).is_none_or(|min| answer.owned.folded.next_offset > min))
         }),
         Property::always(ONE_ANSWER, |cluster, system: &System| {
             [false, true].into_iter().filter_map(|allow_partial| response(cluster, system, allow_partial)).all(
@@ -60,7 +59,7 @@ pub(crate) fn progress() -> Property<Cluster> {
 fn is_served(cluster: &Cluster, system: &System, partition: usize) -> bool {
     let first = system.candidates(partition).first().copied();
     let reply = first.map(|first| system.reply(cluster, first, partition, None));
-    matches!(reply, Some(Reply::Answer(folded, _)) if folded.next_offset == system.log_ends[partition])
+    matches!(reply, Some(Reply::Answer(owned)) if owned.folded.next_offset == system.log_ends[partition])
 }
 
 fn states_are_prefixes(system: &System) -> bool {
