@@ -55,7 +55,15 @@ pub(crate) struct Patience {
     pub(crate) stale_after: Duration,
 }
 
-/// The first answer that comes; `None` where there is none in time.
+/// What became of a call.
+enum Call {
+    UnderWay,
+    /// Whoever has failed is asked again once it has said after this that it is there.
+    Failed(Instant),
+}
+
+/// The first answer that comes, `None` where there is none in time. Whoever serves the partition is asked one after the other:
+/// the next where the one before has failed, or has not answered in the time that nearly all do.
 pub(crate) async fn first_answer<A: Answer>(
     request: &QueryRequest,
     owners: &Owners,
@@ -63,62 +71,63 @@ pub(crate) async fn first_answer<A: Answer>(
     patience: Patience,
 ) -> Option<A> {
     let partition = request.partition;
-    let began = Instant::now();
-    let moved_by = patience.deadline.min(began + patience.move_max);
+    let mut last_call = Instant::now();
+    let moved_by = patience.deadline.min(last_call + patience.move_max);
     let mut news = owners.news();
-    // Who has failed is asked again once it has said that it is there.
-    let mut failed: HashMap<String, Instant> = HashMap::new();
+    let mut called: HashMap<String, Call> = HashMap::new();
+    let mut calls = FuturesUnordered::new();
     loop {
         news.mark_unchanged();
         let heard_since = before_now(patience.stale_after);
-        let mut candidates = owners.candidates(partition, heard_since);
-        candidates.retain(|candidate| failed.get(&candidate.instance).is_none_or(|last| candidate.heard > *last));
-        if candidates.is_empty() && failed.is_empty() && !owners.was_served(partition, heard_since) {
-            say_failed("no_owner");
-            tracing::warn!(partition, "no processor serves a partition");
-            return None;
+        let mut next = owners.candidates(partition, heard_since).into_iter().filter(|candidate| {
+            match called.get(&candidate.instance) {
+                None => true,
+                Some(Call::UnderWay) => false,
+                Some(Call::Failed(before)) => candidate.heard > *before,
+            }
+        });
+        let next = next.next();
+        if calls.is_empty() && next.is_none() {
+            if called.is_empty() && !owners.was_served(partition, heard_since) {
+                say_failed("no_owner");
+                tracing::warn!(partition, "no processor serves a partition");
+                return None;
+            }
+            // It may be on its way to another processor, which will say so.
+            match timeout_at(moved_by, news.changed()).await {
+                Ok(Ok(())) => continue,
+                _ => return None,
+            }
         }
-        failed.extend(candidates.iter().map(|candidate| (candidate.instance.clone(), candidate.heard)));
-        if let Some(answer) = race(request, candidates, latency, patience.deadline).await {
-            return Some(answer);
-        }
-        // It may be on its way to another processor, which will say so.
-        if !matches!(timeout_at(moved_by, news.changed()).await, Ok(Ok(()))) {
-            return None;
-        }
-    }
-}
-
-/// The first answer of one of `candidates`, who are asked one after the other: the next where the one before has failed, or
-/// has not answered in the time that nearly all do.
-async fn race<A: Answer>(
-    request: &QueryRequest,
-    candidates: Vec<Candidate>,
-    latency: &Latency,
-    deadline: Instant,
-) -> Option<A> {
-    let mut rest = candidates.into_iter();
-    let mut asked = FuturesUnordered::new();
-    let mut next = rest.next();
-    loop {
-        if let Some(Candidate { instance, channel, .. }) = next.take() {
-            asked.push(async move { (instance, ask::<A>(request, channel, latency, deadline).await) });
-        }
-        let takes_long = tokio::time::sleep(latency.nearly_all());
-        tokio::select! {
-            answered = asked.next() => match answered? {
-                (_, Ok(answer)) => return Some(answer),
-                (instance, Err(status)) => {
+        let hedge_at = last_call + latency.nearly_all();
+        let has_next = next.is_some();
+        let call_next = tokio::select! {
+            biased;
+            Some((instance, heard, answer)) = calls.next(), if !calls.is_empty() => match answer {
+                Ok(answer) => return Some(answer),
+                Err(status) => {
+                    let status: Status = status;
                     say_failed(reason(status.code()));
-                    let (partition, code) = (request.partition, status.code());
+                    let code = status.code();
                     tracing::warn!(partition, instance, ?code, message = status.message(), "a processor gave no answer");
-                    next = rest.next();
+                    called.insert(instance, Call::Failed(heard));
+                    if Instant::now() >= patience.deadline {
+                        return None;
+                    }
+                    false
                 }
             },
-            () = takes_long, if rest.len() > 0 => {
+            () = std::future::ready(()), if calls.is_empty() => true,
+            () = tokio::time::sleep_until(hedge_at), if has_next => {
                 metrics::counter!("track_query_hedges_total").increment(1);
-                next = rest.next();
+                true
             }
+            Ok(()) = news.changed() => false,
+        };
+        if let Some(Candidate { instance, channel, heard, .. }) = next.filter(|_| call_next) {
+            last_call = Instant::now();
+            called.insert(instance.clone(), Call::UnderWay);
+            calls.push(async move { (instance, heard, ask::<A>(request, channel, latency, patience.deadline).await) });
         }
     }
 }

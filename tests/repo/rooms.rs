@@ -6,7 +6,7 @@ use std::process::Command;
 use toml::Table;
 
 /// Each crate of the workspace, its folder, and which of our own crates its code may use.
-const ROOMS: [(&str, &str, &[&str]); 9] = [
+const ROOMS: [(&str, &str, &[&str]); 10] = [
     ("track-proto", "proto", &[]),
     ("track-log", "log", &["track-proto"]),
     ("track-ingest", "ingest", &["track-proto", "track-log"]),
@@ -15,6 +15,7 @@ const ROOMS: [(&str, &str, &[&str]); 9] = [
     ("track", ".", &["track-proto", "track-log", "track-ingest", "track-processor", "track-query-api"]),
     ("track-harness", "tests/harness", &["track-proto"]),
     ("track-oracle", "tests/oracle", &[]),
+    ("track-model", "tests/model", &[]),
     ("track-bench", "bench", &["track-proto", "track-log", "track-ingest", "track-harness"]),
 ];
 

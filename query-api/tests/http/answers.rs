@@ -241,3 +241,16 @@ async fn a_partition_that_has_just_moved_is_asked_for_at_its_new_owner() {
     });
     assert_eq!(answered, answer(4), "nobody was there for a moment");
 }
+
+#[tokio::test]
+async fn a_new_owner_is_asked_while_the_old_one_hangs() {
+    let cluster = Cluster::with_timeout(1, Duration::from_secs(3_600));
+    let frozen = cluster.add("frozen", [(0, Behaviour::Hang)]);
+    let (answered, ()) = tokio::join!(cluster.get(JANUARY), async {
+        while frozen.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        cluster.add("new", [(0, plays(5))]);
+    });
+    assert_eq!(answered, answer(5));
+}
