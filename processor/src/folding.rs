@@ -47,8 +47,6 @@ pub(crate) struct Folding<'a> {
 /// What is in the working set and not written yet.
 struct Gathered {
     since: Instant,
-    /// When the log took the last of them.
-    appended_ms: i64,
     records: usize,
     events: u64,
     duplicates: u64,
@@ -88,7 +86,7 @@ impl<'a> Folding<'a> {
                 if self.is_write_due(!more.is_empty()) {
                     self.write()?;
                 }
-                self.owned.tell_reach(self.reader.log_end(), consumed.last());
+                self.owned.tell_reach(|| self.reader.log_end(), consumed.last());
                 rest = more;
             }
             if records.is_empty() {
@@ -96,7 +94,7 @@ impl<'a> Folding<'a> {
                 // Where nothing is written, nothing says that a compaction has failed.
                 self.owned.with_store(Store::check_background)?;
                 self.serve_pins(&[])?;
-                self.owned.tell_reach(self.reader.log_end(), None);
+                self.owned.tell_reach(|| self.reader.log_end(), None);
             }
             let is_sweep_due = reclaim.is_due(self.owned)?;
             if self.flush.is_due() || is_sweep_due {
@@ -136,14 +134,7 @@ impl<'a> Folding<'a> {
             fail_point!("dead-letters-appended", |_| std::process::abort());
         }
         self.folded = progress;
-        let gathered = self.gathered.get_or_insert(Gathered {
-            since: began,
-            appended_ms: 0,
-            records: 0,
-            events: 0,
-            duplicates: 0,
-        });
-        gathered.appended_ms = records[..consumed].last().map_or(gathered.appended_ms, |last| last.append_time_ms);
+        let gathered = self.gathered.get_or_insert(Gathered { since: began, records: 0, events: 0, duplicates: 0 });
         gathered.records += consumed;
         gathered.events += events;
         gathered.duplicates += duplicates;
@@ -160,7 +151,7 @@ impl<'a> Folding<'a> {
 
     /// Writes what is gathered, for everybody to see.
     fn write(&mut self) -> Result<(), Halt> {
-        let Some(Gathered { appended_ms, events, duplicates, .. }) = self.gathered.take() else { return Ok(()) };
+        let Some(Gathered { events, duplicates, .. }) = self.gathered.take() else { return Ok(()) };
         fail_point!("fold-built", |_| std::process::abort());
         let (working, folded) = (&mut self.working, self.folded);
         self.owned.with_store(|store| working.write(store, folded))?;
@@ -168,7 +159,7 @@ impl<'a> Folding<'a> {
         self.flush.has_written();
         counter!("track_events_folded_total").increment(events);
         counter!("track_events_duplicate_total").increment(duplicates);
-        self.owned.advance(self.folded, appended_ms);
+        self.owned.advance(self.folded);
         Ok(())
     }
 

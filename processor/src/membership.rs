@@ -66,9 +66,7 @@ impl Shared {
     /// Opens the store of a partition and finds where it goes on: nowhere yet where the store has to be mended first.
     fn open(&self, partition: Partition) -> Result<(Arc<Owned>, Option<Offset>), ProcessorError> {
         let home = self.home(partition);
-        if self.checkpoints.is_some()
-            && let Err(error) = checkpoint::tidy(&home.folder)
-        {
+        if let Err(error) = checkpoint::tidy(&home.folder) {
             tracing::warn!(partition, %error, "what a crash has left beside the store can't be put in order");
         }
         match home.open() {

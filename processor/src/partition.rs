@@ -28,8 +28,6 @@ use track_proto::v1;
 #[derive(Debug, Clone, Copy)]
 struct Reach {
     progress: Progress,
-    /// The append time of the last record before it; 0 where nothing was folded since the start.
-    appended_ms: i64,
     log_end: Offset,
     /// When the log's end was looked at, by the wall clock; 0 before the first time.
     looked_ms: i64,
@@ -145,7 +143,6 @@ impl Owned {
             store: RwLock::new(store),
             reach: watch::Sender::new(Reach {
                 progress,
-                appended_ms: 0,
                 log_end: progress.next_offset,
                 looked_ms: 0,
                 stage: Stage::Restoring,
@@ -238,7 +235,7 @@ impl Owned {
         };
         *self.store.write() = Some(store);
         self.reach.send_modify(|reach| {
-            (reach.progress, reach.appended_ms, reach.log_end) = (progress, 0, progress.next_offset);
+            (reach.progress, reach.log_end, reach.looked_ms) = (progress, progress.next_offset, 0);
             reach.change(&[Stage::Mending], Stage::Restoring);
         });
         Ok(Some(reader))
@@ -250,9 +247,11 @@ impl Owned {
     }
 
     /// Tells everybody how far it is, `last` being the record that was folded last, if one was just now.
-    pub(crate) fn tell_reach(&self, log_end: Offset, last: Option<&Record>) {
+    pub(crate) fn tell_reach(&self, log_end: impl FnOnce() -> Offset, last: Option<&Record>) {
         let (mut next_offset, mut newly_served) = (0, false);
+        // In this order: what the log takes in between must not count as heard of.
         let now_ms = (self.clock)();
+        let log_end = log_end();
         self.reach.send_modify(|reach| {
             reach.looked_ms = now_ms;
             next_offset = reach.progress.next_offset;
@@ -356,15 +355,15 @@ impl Owned {
         self.reach.borrow().progress
     }
 
-    /// Everything up to here is written, `appended_ms` being the append time of the last record.
-    pub(crate) fn advance(&self, progress: Progress, appended_ms: i64) {
-        self.reach.send_modify(|reach| (reach.progress, reach.appended_ms) = (progress, appended_ms));
+    /// Everything up to here is written.
+    pub(crate) fn advance(&self, progress: Progress) {
+        self.reach.send_modify(|reach| reach.progress = progress);
     }
 
     /// What a question that is asked from here on includes at the least.
     pub(crate) fn completeness(&self) -> Completeness {
-        let Reach { appended_ms, log_end, looked_ms, .. } = *self.reach.borrow();
-        Completeness { log_end, appended_ms, looked_ms }
+        let Reach { log_end, looked_ms, .. } = *self.reach.borrow();
+        Completeness { log_end, looked_ms }
     }
 
     /// What a question ran into.
@@ -460,7 +459,6 @@ impl Owned {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Completeness {
     log_end: Offset,
-    appended_ms: i64,
     looked_ms: i64,
 }
 
@@ -472,7 +470,7 @@ impl Completeness {
 
     /// Everything that the log took before this moment is in it; 0 where that is not known.
     fn complete_to_ms(self, progress: Progress) -> i64 {
-        if progress.next_offset >= self.log_end { self.looked_ms } else { self.appended_ms }
+        if progress.next_offset >= self.log_end { self.looked_ms } else { progress.appended_ms }
     }
 }
 

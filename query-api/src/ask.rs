@@ -76,6 +76,9 @@ pub(crate) async fn first_answer<A: Answer>(
     let mut news = owners.news();
     let mut called: HashMap<String, Call> = HashMap::new();
     let mut calls = FuturesUnordered::new();
+    // Whether whatever failed may be due to a move; an answer that can't be given stays so.
+    let mut may_have_moved = true;
+    let mut may_hedge = true;
     loop {
         news.mark_unchanged();
         let heard_since = before_now(patience.stale_after);
@@ -91,6 +94,9 @@ pub(crate) async fn first_answer<A: Answer>(
             if called.is_empty() && !owners.was_served(partition, heard_since) {
                 say_failed("no_owner");
                 tracing::warn!(partition, "no processor serves a partition");
+                return None;
+            }
+            if !may_have_moved {
                 return None;
             }
             // It may be on its way to another processor, which will say so.
@@ -111,6 +117,7 @@ pub(crate) async fn first_answer<A: Answer>(
                     let code = status.code();
                     tracing::warn!(partition, instance, ?code, message = status.message(), "a processor gave no answer");
                     called.insert(instance, Call::Failed(heard));
+                    may_have_moved = matches!(code, Code::Unavailable | Code::NotFound);
                     if Instant::now() >= patience.deadline {
                         return None;
                     }
@@ -118,9 +125,12 @@ pub(crate) async fn first_answer<A: Answer>(
                 }
             },
             () = std::future::ready(()), if calls.is_empty() => true,
-            () = tokio::time::sleep_until(hedge_at), if has_next => {
-                metrics::counter!("track_query_hedges_total").increment(1);
-                true
+            () = tokio::time::sleep_until(hedge_at), if has_next && may_hedge => {
+                may_hedge = latency.spend();
+                if may_hedge {
+                    metrics::counter!("track_query_hedges_total").increment(1);
+                }
+                may_hedge
             }
             Ok(()) = news.changed() => false,
         };

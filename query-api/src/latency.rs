@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Calls looked at together: a hundredth of them must be some.
@@ -15,9 +15,16 @@ const MIN: Duration = Duration::from_millis(5);
 /// What takes longer counts as this long.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The latencies of the last calls.
+/// Answered calls that pay for one second call: where everything is slow, asking twice makes it slower.
+const CALLS_A_SECOND_CALL: u32 = 10;
+/// Second calls that may be saved up.
+const SAVED_MAX: u32 = 100;
+
+/// The latencies of the last calls, and what second calls may be made.
 #[derive(Debug)]
 pub(crate) struct Latency {
+    /// In calls that were answered.
+    saved: AtomicU32,
     recent_us: Mutex<Histogram<u32>>,
     nearly_all_us: AtomicU64,
 }
@@ -25,6 +32,7 @@ pub(crate) struct Latency {
 impl Default for Latency {
     fn default() -> Self {
         Self {
+            saved: AtomicU32::new(SAVED_MAX * CALLS_A_SECOND_CALL),
             recent_us: Mutex::new(
                 Histogram::new_with_max(micros(LONGEST), 2).expect("two significant digits are allowed"),
             ),
@@ -39,8 +47,16 @@ impl Latency {
         Duration::from_micros(self.nearly_all_us.load(Ordering::Relaxed))
     }
 
+    /// Whether one second call may be made; it is, then.
+    pub(crate) fn spend(&self) -> bool {
+        let spend = |saved: u32| saved.checked_sub(CALLS_A_SECOND_CALL);
+        self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+    }
+
     /// Takes note of a call that was answered.
     pub(crate) fn record(&self, took: Duration) {
+        let save = |saved| (saved < SAVED_MAX * CALLS_A_SECOND_CALL).then(|| saved + 1);
+        let _full = self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, save);
         let mut recent = self.recent_us.lock();
         recent.saturating_record(micros(took));
         if recent.len() >= CALLS {
@@ -69,5 +85,14 @@ mod tests {
         assert!((20..=21).contains(&nearly_all_ms), "{nearly_all_ms}");
         (0..CALLS).for_each(|_| latency.record(Duration::from_micros(200)));
         assert_eq!(latency.nearly_all(), MIN);
+    }
+
+    #[test]
+    fn second_calls_are_a_tenth_of_all_at_most() {
+        let latency = Latency::default();
+        let spend = || (0..1_000).filter(|_| latency.spend()).count();
+        assert_eq!(spend(), 100, "what is saved up");
+        (0..50).for_each(|_| latency.record(Duration::ZERO));
+        assert_eq!(spend(), 5);
     }
 }

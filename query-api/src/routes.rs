@@ -141,7 +141,9 @@ impl QueryApi {
             return Err(QueryError::Unavailable { message, partitions: vec![] });
         };
         let Plan { requests, calendar, allow_partial } = plan::plan(params, partition_count)?;
-        let patience = Patience { deadline, move_max: config.move_max, stale_after: config.owner_stale_after };
+        // Who takes what there is does not wait for the rest.
+        let move_max = if allow_partial { Duration::ZERO } else { config.move_max };
+        let patience = Patience { deadline, move_max, stale_after: config.owner_stale_after };
         let gathered = scatter::gather(requests, owners, latency, patience).await;
         if gathered.missing.is_empty() || allow_partial {
             Ok((calendar, gathered))

@@ -55,7 +55,7 @@ enum Stage {
     Read,
     /// It can't be read from where the member wanted.
     Failed,
-    /// The member did not want it.
+    /// The member did not want it, or no longer does.
     Declined,
 }
 
@@ -90,7 +90,13 @@ impl Assignment {
     pub(super) fn hand_on(&self, consumer: &Consumer) {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         for (partition, slot) in self.slots.lock().iter_mut() {
-            if !slot.records.is_empty() {
+            if slot.stage == Stage::Read && slot.queue.is_closed() {
+                // Its reader is gone, and the member reads on by itself: nothing more is fetched for it.
+                slot.stage = Stage::Declined;
+                slot.paused = false;
+                let _unread = slot.records.take();
+                pause.add_partition(&self.topic, kafka_partition(*partition));
+            } else if !slot.records.is_empty() {
                 slot.queue.push(slot.records.take());
                 if !slot.paused && !slot.queue.has_room(QUEUE_BYTES_MAX, STALL) {
                     slot.paused = true;

@@ -77,6 +77,9 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("receive.message.max.bytes", "2147483647"),
 ];
 
+/// How much a reader of one partition reads ahead.
+const READER_READ_AHEAD: (&str, &str) = ("queued.max.messages.kbytes", "8192");
+
 /// A property on which exactness rests: the values it may have, and why no other.
 struct Fixed {
     name: &'static str,
@@ -142,6 +145,11 @@ impl Config {
     pub(super) fn reader(&self) -> Result<ClientConfig, LogError> {
         let mut client = self.client(CONSUMER_DEFAULTS, CONSUMER_FIXED)?;
         client.set("group.id", READER_GROUP);
+        // There may be one for each partition, where the group's consumer is one for all.
+        let (name, value) = READER_READ_AHEAD;
+        if self.properties.iter().all(|(set, _)| set != name) {
+            client.set(name, value);
+        }
         Ok(client)
     }
 

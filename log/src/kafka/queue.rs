@@ -28,6 +28,9 @@ struct State {
 impl Queue {
     pub(super) fn push(&self, chunk: Chunk) {
         let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
         state.bytes += chunk.bytes();
         state.chunks.push_back(chunk);
         self.readable.notify_one();
@@ -48,6 +51,10 @@ impl Queue {
             }
         }
         true
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 
     /// Lets the reader read what is queued, then fail.
@@ -77,6 +84,13 @@ pub(super) struct QueueReader {
 impl QueueReader {
     pub(super) fn new(queue: Arc<Queue>, tail: Arc<Tail>) -> Self {
         Self { queue, tail, current: Chunk::default() }
+    }
+}
+
+impl Drop for QueueReader {
+    /// Nobody reads it any more: nothing is kept for it, and nobody waits for it.
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 

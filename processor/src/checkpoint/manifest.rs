@@ -30,6 +30,8 @@ pub(crate) struct Manifest {
     pub(crate) next_offset: Offset,
     /// The stream time there, in seconds since 1970 UTC.
     pub(crate) stream_time: u32,
+    /// When the log took the record before `next_offset`, in milliseconds since 1970 UTC: which log it was.
+    pub(crate) appended_ms: i64,
     pub(crate) files: Vec<NamedFile>,
 }
 
@@ -62,8 +64,8 @@ struct AnyFormat {
 
 impl Manifest {
     pub(crate) fn new(identity: String, progress: Progress, files: Vec<NamedFile>) -> Self {
-        let Progress { next_offset, stream_time, .. } = progress;
-        Self { format: FORMAT, identity, next_offset, stream_time, files }
+        let Progress { next_offset, stream_time, appended_ms, .. } = progress;
+        Self { format: FORMAT, identity, next_offset, stream_time, appended_ms, files }
     }
 
     /// The bytes of all files together.
@@ -107,7 +109,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn manifest(name: &str) -> Manifest {
-        let progress = Progress { next_offset: 7, stream_time: 1_735_689_600, suspect: None };
+        let progress =
+            Progress { next_offset: 7, stream_time: 1_735_689_600, suspect: None, appended_ms: 1_735_689_600_123 };
         let file = NamedFile { name: name.into(), hash: "00".repeat(32), bytes: 12 };
         Manifest::new("format 2\npartition 3".into(), progress, vec![file])
     }

@@ -54,7 +54,7 @@ use track_proto::clock::Clock;
 
 /// How long a partition that could be folded as it is waits to hear whether there is something newer.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
-/// Partitions whose files are on their way at the same time, in either direction.
+/// Partitions whose files are on their way at the same time in one direction.
 const TRANSFERS_AT_ONCE: usize = 2;
 /// How soon a download that nobody wants any more is noticed.
 const STOP_NOTICED_WITHIN: Duration = Duration::from_millis(100);
@@ -84,7 +84,8 @@ pub(crate) struct Checkpoints {
     /// Requests run here: the threads that wait for them are no runtime's. There until this is dropped.
     runtime: Option<Runtime>,
     /// Whoever moves files has one: what they hold in memory must not grow with the number of partitions.
-    transfers: Semaphore,
+    uploads: Semaphore,
+    downloads: Semaphore,
     schedules: Mutex<BTreeMap<Partition, Schedule>>,
 }
 
@@ -94,8 +95,8 @@ impl Checkpoints {
         let opened = config.location.open().map_err(refused)?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("checkpoints").enable_all().build();
         let runtime = Some(runtime.map_err(|error| refused(error.to_string()))?);
-        let (transfers, schedules) = (Semaphore::new(TRANSFERS_AT_ONCE), Mutex::default());
-        Ok(Arc::new(Self { config, opened, runtime, transfers, schedules }))
+        let (uploads, downloads) = (Semaphore::new(TRANSFERS_AT_ONCE), Semaphore::new(TRANSFERS_AT_ONCE));
+        Ok(Arc::new(Self { config, opened, runtime, uploads, downloads, schedules: Mutex::default() }))
     }
 
     pub(crate) fn location(&self) -> &CheckpointLocation {
@@ -110,12 +111,12 @@ impl Checkpoints {
         self.runtime.as_ref().expect("it is taken when this is dropped")
     }
 
-    /// Whether there is a checkpoint beyond `offset`. It may turn out to be of no use.
-    pub(crate) fn reach_beyond(&self, identity: &Identity, offset: Offset) -> Result<bool, CheckpointError> {
+    /// How far the newest checkpoint is. It may turn out to be of no use.
+    pub(crate) fn newest(&self, identity: &Identity) -> Result<Option<Offset>, CheckpointError> {
         let area = self.area(identity);
         let look = async { tokio::time::timeout(LOOK_WITHIN, area.list_manifests()).await };
         let manifests = self.runtime().block_on(look).map_err(|_| CheckpointError::Silent(LOOK_WITHIN))??;
-        Ok(manifests.last_key_value().is_some_and(|(newest, _)| *newest > offset))
+        Ok(manifests.last_key_value().map(|(newest, _)| *newest))
     }
 
     /// Makes a store of the newest usable checkpoint; `None` where there is none, or `stop` was set meanwhile.
@@ -128,7 +129,7 @@ impl Checkpoints {
         let area = self.area(wanted.identity);
         self.runtime().block_on(async {
             let mut restored = std::pin::pin!(async {
-                let _turn = self.transfers.acquire().await;
+                let _turn = self.downloads.acquire().await;
                 restore::restore(&area, store_folder, wanted).await
             });
             loop {

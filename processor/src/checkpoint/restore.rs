@@ -7,6 +7,7 @@ use crate::state::snapshot::{self, Header};
 use crate::state::store::{Memory, Store};
 use futures::{StreamExt as _, TryStreamExt as _};
 use metrics::counter;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ const REPLACED: &str = "replaced";
 pub(crate) struct Restored {
     folder: PathBuf,
     pub(crate) next_offset: Offset,
+    /// When the log took the record before that.
+    pub(crate) appended_ms: i64,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
 }
@@ -58,8 +61,13 @@ pub(crate) async fn restore(
     store_folder: &Path,
     wanted: &Wanted<'_>,
 ) -> Result<Option<Restored>, RestoreError> {
-    let manifests = area.list_manifests().await?;
-    for &next_offset in manifests.keys().rev().take_while(|next_offset| **next_offset > wanted.beyond) {
+    let mut tried = BTreeSet::new();
+    let manifests = loop {
+        // Looked at anew each time: while one was being fetched, newer ones may have taken the place of all that there were.
+        let manifests = area.list_manifests().await?;
+        let newest = manifests.keys().rev().find(|next_offset| !tried.contains(*next_offset));
+        let Some(&next_offset) = newest.filter(|next_offset| **next_offset > wanted.beyond) else { break manifests };
+        tried.insert(next_offset);
         match make(area, next_offset, store_folder, wanted).await {
             Ok(restored) => return Ok(Some(restored)),
             Err(RestoreError::Checkpoint(CheckpointError::Unusable(reason))) => {
@@ -69,7 +77,7 @@ pub(crate) async fn restore(
             }
             Err(error) => return Err(error),
         }
-    }
+    };
     if manifests.is_empty() && area.has_others().await? {
         let partition = wanted.partition;
         tracing::warn!(
@@ -101,7 +109,7 @@ async fn make(
     download(area, &manifest, &folder).await?;
     File::open(&folder).and_then(|folder| folder.sync_all()).map_err(&io)?;
     check(&folder, &manifest, wanted).map_err(unusable)?;
-    Ok(Restored { folder, next_offset, bytes, took: began.elapsed() })
+    Ok(Restored { folder, next_offset, appended_ms: manifest.appended_ms, bytes, took: began.elapsed() })
 }
 
 async fn download(area: &Area, manifest: &Manifest, folder: &Path) -> Result<(), CheckpointError> {

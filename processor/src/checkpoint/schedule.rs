@@ -180,7 +180,7 @@ impl Work {
     async fn upload(&self, snapshot: &Snapshot) -> Result<Outcome, CheckpointError> {
         let config = &self.checkpoints.config;
         let grace_ms = i64::try_from(config.grace.as_millis()).unwrap_or(i64::MAX);
-        let _turn = self.checkpoints.transfers.acquire().await;
+        let _turn = self.checkpoints.uploads.acquire().await;
         let outcome = upload::upload(&self.area, snapshot, (self.clock)(), grace_ms).await?;
         if let Outcome::Written { .. } = outcome
             && let Err(error) = collect::collect(&self.area, config.kept, (self.clock)(), grace_ms).await

@@ -91,7 +91,7 @@ impl Bench {
                 &[&[0; 4], blake3::hash(&key).as_bytes().as_slice()].concat(),
             );
         }
-        batch.put(progress::KEY, Progress { next_offset, stream_time: 1, suspect: None }.encode());
+        batch.put(progress::KEY, Progress { next_offset, stream_time: 1, suspect: None, appended_ms: 0 }.encode());
         self.store.write(batch).unwrap();
     }
 

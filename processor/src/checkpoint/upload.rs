@@ -37,13 +37,15 @@ pub(crate) async fn upload(
 ) -> Result<Outcome, CheckpointError> {
     let manifest = snapshot.manifest();
     let newest = area.list_manifests().await?.last_key_value().map(|(next_offset, _)| *next_offset);
-    if let Some(by) = newest.filter(|newest| *newest >= manifest.next_offset) {
-        return Ok(Outcome::Covered { by });
-    }
     let named = match newest {
         Some(newest) => named_by(area, newest).await?,
-        None => BTreeSet::new(),
+        None => None,
     };
+    // One that can't be used covers nothing.
+    if let (Some(by), Some(_)) = (newest.filter(|newest| *newest >= manifest.next_offset), &named) {
+        return Ok(Outcome::Covered { by });
+    }
+    let named = named.unwrap_or_default();
     let there = area.list_files().await?;
     let can_count_on = |file: &&NamedFile| {
         let is_young = |uploaded: &Uploaded| now_ms - uploaded.modified_ms < grace_ms / 2;
@@ -63,11 +65,11 @@ pub(crate) async fn upload(
     Ok(Outcome::Written { files: missing.len() + lost.len(), bytes })
 }
 
-/// The files that a manifest names; none where it can't be used.
-async fn named_by(area: &Area, next_offset: Offset) -> Result<BTreeSet<String>, CheckpointError> {
+/// The files that a manifest names; `None` where it can't be used.
+async fn named_by(area: &Area, next_offset: Offset) -> Result<Option<BTreeSet<String>>, CheckpointError> {
     match area.read_manifest(next_offset).await {
-        Ok(Manifest { files, .. }) => Ok(files.into_iter().map(|file| file.hash).collect()),
-        Err(CheckpointError::Unusable(_)) => Ok(BTreeSet::new()),
+        Ok(Manifest { files, .. }) => Ok(Some(files.into_iter().map(|file| file.hash).collect())),
+        Err(CheckpointError::Unusable(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }

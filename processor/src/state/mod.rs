@@ -2,7 +2,7 @@
 //!
 //! | family | kind | key | value | lives |
 //! |---|---|---|---|---|
-//! | `default` | [`progress`] | `progress` | next offset, stream time, suspected append time | for ever |
+//! | `default` | [`progress`] | `progress` | next offset, stream time, suspected append time, last append time | for ever |
 //! | `default` | [`sweep`] | `swept` | stream time of the last sweep | for ever |
 //! | `default` | [`identity`] | `identity` | format, partition, rules | for ever |
 //! | `marks` | [`marks`] | user, event_id | | 30 days after arrival |

@@ -42,6 +42,7 @@ use rocksdb::WriteBatch;
 use rows::{BatchedRows, Row, StoredRows};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use totals::Totals;
 use users::{User, Users};
 
@@ -52,18 +53,34 @@ const NAMES_MAX: usize = 65_536;
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     bytes_max: usize,
-    sharers: Arc<()>,
+    sharers: Arc<AtomicUsize>,
 }
+
+/// One working set's part of a budget.
+#[derive(Debug)]
+struct Share(Budget);
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, sharers: Arc::default() }
     }
 
-    /// What one working set may take.
-    fn share(&self) -> usize {
-        // One is the process's own, which works on nothing.
-        self.bytes_max / (Arc::strong_count(&self.sharers) - 1).max(1)
+    fn share(&self) -> Share {
+        self.sharers.fetch_add(1, Ordering::Relaxed);
+        Share(self.clone())
+    }
+}
+
+impl Share {
+    /// What one working set may take just now.
+    fn bytes_max(&self) -> usize {
+        self.0.bytes_max / self.0.sharers.load(Ordering::Relaxed).max(1)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.sharers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -72,7 +89,7 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct WorkingSet {
     spans: Spans,
-    budget: Budget,
+    share: Share,
     names: Names,
     users: Users,
     total_counts: Totals<Count>,
@@ -85,7 +102,7 @@ impl WorkingSet {
     pub(crate) fn new(spans: Spans, budget: &Budget) -> Self {
         Self {
             spans,
-            budget: budget.clone(),
+            share: budget.share(),
             names: Names::default(),
             users: Users::default(),
             total_counts: Totals::default(),
@@ -153,6 +170,7 @@ impl WorkingSet {
             let row = stored.map(|value| Row::alive(value, self.spans, now)).transpose()?.flatten();
             let timeline = Timeline::from_tail(row.as_ref().map(AsRef::as_ref))?;
             *timeline_of(&mut self.users.get(*index).timelines, *pair) = Some(timeline);
+            self.users.measure(*index);
         }
         Ok(())
     }
@@ -201,9 +219,9 @@ impl WorkingSet {
         store.write(batch)?;
 
         changed.into_iter().for_each(|index| users.settle(index));
-        users.shrink_to(self.budget.share());
+        users.shrink_to(self.share.bytes_max());
         if self.names.len() > NAMES_MAX {
-            *self = Self::new(spans, &self.budget);
+            *self = Self::new(spans, &self.share.0);
         }
         Ok(())
     }

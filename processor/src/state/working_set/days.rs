@@ -7,6 +7,9 @@ use crate::state::stream_time::Moment;
 use crate::state::ttl::Spans;
 use std::cmp::Ordering;
 
+/// How many rows are kept from one write to the next: they are looked through for each event.
+const ROWS_MAX: usize = 2_000;
+
 /// A day and what follows it in a row's key: the index of a name, or a session pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Place {
@@ -76,6 +79,9 @@ impl<S: Sums> Days<S> {
         for index in std::mem::take(&mut self.changed) {
             let row = &mut self.rows[index as usize];
             self.spilled_bytes = (self.spilled_bytes + row.heap_bytes()).saturating_sub(row.settle());
+        }
+        if self.rows.len() > ROWS_MAX {
+            *self = Self::default();
         }
     }
 

@@ -100,7 +100,8 @@ impl Users {
         self.measure(index);
     }
 
-    fn measure(&mut self, UserIndex(index): UserIndex) {
+    /// Takes notice of what a user has in memory.
+    pub(super) fn measure(&mut self, UserIndex(index): UserIndex) {
         let user = &mut self.users[place(index)];
         let bytes = user.own_bytes();
         let before = std::mem::replace(&mut user.bytes, bytes);
