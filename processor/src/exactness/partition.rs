@@ -43,6 +43,8 @@ pub(super) struct Partition {
     rules: SessionRules,
     session_rules: sessions::Rules,
     working: RefCell<WorkingSet>,
+    /// How far `working` is, where that is not written yet.
+    unwritten: Cell<Option<Progress>>,
 }
 
 impl Partition {
@@ -72,28 +74,40 @@ impl Partition {
             rules: SessionRules::new(session_pairs).unwrap(),
             session_rules: sessions::Rules::new(rules.session_ms_max, i64::from(ARRIVAL_SECONDS) * 1000),
             working: RefCell::new(working_set(spans)),
+            unwritten: Cell::new(None),
         }
     }
 
+    /// The store, with everything written that was folded.
     pub(super) fn store(&self) -> &Store {
-        &self.opened.as_ref().unwrap().store
+        let store = &self.opened.as_ref().unwrap().store;
+        if let Some(folded) = self.unwritten.take() {
+            self.working.borrow_mut().write(store, folded).unwrap();
+        }
+        store
     }
 
     pub(super) fn progress(&self) -> Progress {
         self.store().progress().unwrap().unwrap_or_default()
     }
 
-    /// Folds and writes, and says how many records that were; the fold is told after `sessions_moved` events to end.
+    /// Folds, and says how many records that were; the fold is told after `sessions_moved` events to end. Writes after every
+    /// third batch or so: what several lead to may be gathered.
     pub(super) fn fold_some(&self, records: &[Record], sessions_moved: usize) -> usize {
         let left = Cell::new(sessions_moved);
         let has_time = || {
             left.set(left.get().saturating_sub(1));
             left.get() > 0
         };
+        let before = self.unwritten.get().unwrap_or_else(|| self.progress());
+        let store = &self.opened.as_ref().unwrap().store;
         let working = &mut *self.working.borrow_mut();
-        let before = self.progress();
-        let folded = fold(working, self.store(), &self.rules, &self.session_rules, before, records, has_time).unwrap();
-        working.write(self.store(), folded.progress).unwrap();
+        let folded = fold(working, store, &self.rules, &self.session_rules, before, records, has_time).unwrap();
+        self.unwritten.set(Some(folded.progress));
+        if folded.progress.next_offset.is_multiple_of(3) {
+            self.unwritten.set(None);
+            working.write(store, folded.progress).unwrap();
+        }
         folded.consumed
     }
 
@@ -107,6 +121,7 @@ impl Partition {
 
     /// Closes the store, which brings everything to disk, and opens it.
     pub(super) fn reopen(&mut self) {
+        self.store();
         let Opened { store, folder, memory, identity } = self.opened.take().unwrap();
         drop(store);
         let store = Store::open(folder.path(), &identity, self.spans, &memory).unwrap();
@@ -116,6 +131,7 @@ impl Partition {
 
     /// Goes on with what is on disk at this moment: what a crash would leave.
     pub(super) fn crash(&mut self) {
+        self.unwritten.set(None);
         let Opened { store, folder, memory, identity } = self.opened.take().unwrap();
         let left = tempfile::tempdir().unwrap();
         store.copy_files_to(left.path()).unwrap();
