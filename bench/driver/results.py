@@ -3,6 +3,7 @@
 import json
 import re
 import statistics
+import sys
 
 from . import goals, machine, place
 
@@ -46,7 +47,7 @@ def keep(part, size, measures, commands):
 
 def in_general(command):
     """A command without what differs from run to run."""
-    command = command.replace(str(place.WORK), "WORK").replace(str(place.ROOT) + "/", "")
+    command = command.replace(str(place.WORK), "WORK").replace(sys.executable, "python3").replace(str(place.ROOT) + "/", "")
     command = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", command)
     command = re.sub(r"--rate \d+\.\d+ (.*)--events \d+", r"--rate HALF \1--events FOR-THE-TIME", command)
     command = re.sub(r"--events \d+ --rate \d+\.\d+", "--events FOR-THE-TIME --rate HALF", command)
