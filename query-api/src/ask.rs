@@ -82,14 +82,12 @@ pub(crate) async fn first_answer<A: Answer>(
     loop {
         news.mark_unchanged();
         let heard_since = before_now(patience.stale_after);
-        let mut next = owners.candidates(partition, heard_since).into_iter().filter(|candidate| {
-            match called.get(&candidate.instance) {
-                None => true,
-                Some(Call::UnderWay) => false,
-                Some(Call::Failed(before)) => candidate.heard > *before,
-            }
-        });
-        let next = next.next();
+        let may_call = |candidate: &Candidate| match called.get(&candidate.instance) {
+            None => true,
+            Some(Call::UnderWay) => false,
+            Some(Call::Failed(before)) => candidate.heard > *before,
+        };
+        let next = owners.candidates(partition, heard_since).into_iter().find(may_call);
         if calls.is_empty() && next.is_none() {
             if called.is_empty() && !owners.was_served(partition, heard_since) {
                 say_failed("no_owner");
