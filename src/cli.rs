@@ -366,6 +366,7 @@ mod tests {
             ("processor --group-protocol new", "--group-protocol", "classic"),
             ("processor --advertise-url p1:8082", "--advertise-url", "http://"),
             ("processor --advertise-url http://p1:8082/x", "--advertise-url", "http://"),
+            ("processor --warm=0s", "--warm", "at least"),
             ("processor --instance-id=", "--instance-id", "must not be empty"),
             ("processor digest --partition x", "--partition", "invalid digit"),
             ("processor digest --grpc-listen 127.0.0.1:1", "--grpc-listen", "--help"),

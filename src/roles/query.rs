@@ -28,7 +28,11 @@ pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<(
         KafkaBulletin::open(&kafka, topics::OWNERS)
     };
     let Some(board) = brokers::open(&process, "query", open).await? else { return Ok(()) };
-    let _following = board.follow(owners::reader(Arc::clone(&found), process.clock.clone()))?;
+    let hear = {
+        let found = Arc::clone(&found);
+        move |instance, said, heard| found.apply(instance, said, heard)
+    };
+    let _following = board.follow(owners::reader(hear, process.clock.clone()))?;
 
     let config = Config { timeout: flags.query_timeout, ..Config::default() };
     let query = QueryApi::new(config, found, process.clock.clone());

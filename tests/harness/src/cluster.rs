@@ -156,6 +156,14 @@ impl Cluster {
 /// # Errors
 /// Where it does not answer.
 pub fn serving(processor: &Track) -> Result<BTreeSet<u32>> {
+    in_state(processor, PartitionState::Serving)
+}
+
+/// The partitions that a processor has in this state, as it says itself.
+///
+/// # Errors
+/// Where it does not answer.
+pub fn in_state(processor: &Track, state: PartitionState) -> Result<BTreeSet<u32>> {
     let url = format!("http://{}", processor.grpc().context("not a processor")?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
@@ -164,7 +172,7 @@ pub fn serving(processor: &Track) -> Result<BTreeSet<u32>> {
     let partitions = status.into_inner().partitions;
     Ok(partitions
         .iter()
-        .filter(|status| status.state() == PartitionState::Serving)
+        .filter(|status| status.state() == state)
         .map(|status| status.partition)
         .collect())
 }
