@@ -138,7 +138,9 @@ impl Shared {
             // Only now: it is found all the while.
             self.owned.write().remove(&partition);
             match left {
-                Ok(true) => tracing::info!(partition, "partition drained, and answered from until it is served elsewhere"),
+                Ok(true) => {
+                    tracing::info!(partition, "partition drained, and answered from until it is served elsewhere")
+                }
                 Ok(false) => self.close_drained(&owned, "it was not served"),
                 Err(failure) => {
                     self.close_drained(&owned, "it has failed");

@@ -86,7 +86,8 @@ fn draw_partitions(screen: &mut String, picture: &Picture) {
     let (all_shown, partitions) = (picture.partitions.len() <= ALL_SHOWN_MAX, picture.partitions.iter());
     let shown: Vec<_> = partitions.clone().filter(|partition| all_shown || is_worth_a_look(partition)).collect();
     if !shown.is_empty() {
-        let has_checkpoint = |partition: &&PartitionView| partition.owners.iter().any(|it| it.checkpoint_ms_ago.is_some());
+        let has_checkpoint =
+            |partition: &&PartitionView| partition.owners.iter().any(|it| it.checkpoint_ms_ago.is_some());
         let checkpoint = if shown.iter().any(has_checkpoint) { "CHECKPOINT" } else { "" };
         let title =
             ["PARTITION", "OWNER", "STATE", "APPLIED", "LOG END", "LAG", "BEHIND", checkpoint, ""].map(str::to_owned);
@@ -242,7 +243,6 @@ PARTITION     OWNER   STATE            APPLIED  LOG END  LAG  BEHIND
         seen.heard.iter_mut().for_each(|heard| heard.owner.partition_count = 1);
         let drawn = screen(&judge(&seen, SILENT_AFTER));
         let expected = "\
-
 PARTITION  OWNER   STATE    APPLIED  LOG END  LAG  BEHIND  CHECKPOINT
 0          alpha   leaving  95       100      5    1.2 s   61 s ago
            beta-b  serving  100      100      0    0.0 s

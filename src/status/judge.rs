@@ -164,9 +164,7 @@ fn owner_view(seen: &Gathered, bounds: &Bounds, heard: &Heard, status: &Partitio
         _ if applied >= bounds.end => (0, Some(0)),
         // What lies before the end is no record: the marks of a transaction, for one.
         Some(None) => (0, Some(0)),
-        Some(Some(since_ms)) => {
-            (bounds.end - applied, Some(ms_ago(*since_ms)))
-        }
+        Some(Some(since_ms)) => (bounds.end - applied, Some(ms_ago(*since_ms))),
         None => (bounds.end - applied, None),
     };
     let restored_percent = (state == OwnerState::Restoring).then(|| percent(bounds, applied));

@@ -170,9 +170,5 @@ pub fn in_state(processor: &Track, state: PartitionState) -> Result<BTreeSet<u32
         PartitionsClient::connect(url).await?.status(StatusRequest {}).await.map_err(anyhow::Error::from)
     })?;
     let partitions = status.into_inner().partitions;
-    Ok(partitions
-        .iter()
-        .filter(|status| status.state() == state)
-        .map(|status| status.partition)
-        .collect())
+    Ok(partitions.iter().filter(|status| status.state() == state).map(|status| status.partition).collect())
 }

@@ -87,9 +87,8 @@ impl System {
         for (group, assignments) in self.assignments.iter().enumerate() {
             for (partition, assignment) in assignments.iter().enumerate() {
                 let Some(owner) = assignment.owner else {
-                    let is_free = |to: &ProcessorId| {
-                        cluster.groups[*to] == group && self.processors[*to].may_take(partition)
-                    };
+                    let is_free =
+                        |to: &ProcessorId| cluster.groups[*to] == group && self.processors[*to].may_take(partition);
                     for to in (0..self.processors.len()).filter(is_free) {
                         let sources = self.sources(partition, to).into_iter();
                         actions.extend(sources.map(|from| Action::Assign(group, partition, to, from)));
