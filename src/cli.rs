@@ -307,7 +307,7 @@ mod tests {
         };
         assert_eq!(flags.a, Side::Folder("./a".into()));
         assert_eq!(flags.b, Side::Url("https://p1:8082".into()));
-        assert_eq!((flags.tls_ca.unwrap().to_str(), flags.partition), (Some("ca.pem"), None));
+        assert_eq!((flags.trust.tls_ca.unwrap().to_str(), flags.partition), (Some("ca.pem"), None));
     }
 
     #[test]

@@ -133,13 +133,20 @@ pub(crate) struct QueryFlags {
     /// From a query to its answer.
     #[arg(long, env = "TRACK_QUERY_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = values::timeout)]
     pub(crate) query_timeout: Duration,
-    /// Certificates (PEM) of those who vouch for processors with an https:// url. Default: the system's.
-    #[arg(long, env = "TRACK_TLS_CA", value_name = "FILE")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[command(flatten)]
     pub(crate) kafka: KafkaFlags,
     #[command(flatten)]
     pub(crate) common: CommonFlags,
+}
+
+/// Whom a client of processors believes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrustFlags {
+    /// Certificates (PEM) of those who vouch for processors with an https:// url. Default: the system's.
+    #[arg(long, env = "TRACK_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
 }
 
 /// Puts dead letters back.

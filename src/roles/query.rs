@@ -18,7 +18,7 @@ use track_query_api::{Config, QueryApi};
 /// What keeps it from starting.
 pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<()> {
     let socket = process.bind_public(&flags.public, &flags.common)?;
-    let found = Arc::new(Owners::new(connect::over_the_network(flags.tls_ca.as_deref())?));
+    let found = Arc::new(Owners::new(connect::over_the_network(flags.trust.tls_ca.as_deref())?));
     process.readiness.wait("query", "starting");
     process.serve_admin(&flags.common, None)?;
 
