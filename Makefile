@@ -4,7 +4,7 @@
 locked := $(if $(CI),--locked)
 
 # The measures of bench/README.md.
-bench_parts := bench-fold bench-ingest bench-query bench-freshness bench-memory bench-start
+bench_parts := bench-fold bench-ingest bench-query bench-freshness bench-memory bench-start bench-moves bench-scale
 SIZE ?= small
 
 .PHONY: help run build test lint fmt fuzz bench bench-build $(bench_parts)

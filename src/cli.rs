@@ -307,7 +307,7 @@ mod tests {
         };
         assert_eq!(flags.a, Side::Folder("./a".into()));
         assert_eq!(flags.b, Side::Url("https://p1:8082".into()));
-        assert_eq!((flags.tls_ca.unwrap().to_str(), flags.partition), (Some("ca.pem"), None));
+        assert_eq!((flags.trust.tls_ca.unwrap().to_str(), flags.partition), (Some("ca.pem"), None));
     }
 
     #[test]
@@ -366,6 +366,7 @@ mod tests {
             ("processor --group-protocol new", "--group-protocol", "classic"),
             ("processor --advertise-url p1:8082", "--advertise-url", "http://"),
             ("processor --advertise-url http://p1:8082/x", "--advertise-url", "http://"),
+            ("processor --warm=0s", "--warm", "at least"),
             ("processor --instance-id=", "--instance-id", "must not be empty"),
             ("processor digest --partition x", "--partition", "invalid digit"),
             ("processor digest --grpc-listen 127.0.0.1:1", "--grpc-listen", "--help"),

@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import time
 
-from . import fold, freshness, ingest, place, query, results, state
+from . import fold, freshness, ingest, moves, place, query, results, scale, state
 from .process import commands
 
 PARTS = {
@@ -14,6 +14,8 @@ PARTS = {
     "freshness": freshness.measure,
     "memory": state.memory,
     "start": state.start,
+    "moves": moves.measure,
+    "scale": scale.measure,
 }
 
 

@@ -5,7 +5,7 @@
 //! keys. Rows past their life are left out, whether a compaction has taken them away yet or not, and so is what says
 //! how the state was made: two folds of one log prefix have one digest, however they were batched, flushed and compacted.
 
-use crate::partition::as_of;
+use crate::reach::as_of;
 use crate::state::store::StoreError;
 use crate::state::ttl::{Spans, Stamp};
 use crate::state::whole::Whole;

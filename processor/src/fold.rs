@@ -15,7 +15,7 @@ use crate::state::stream_time::Moment;
 use crate::state::ttl::{Life, Stamp, StreamSeconds, millis, stream_seconds};
 use crate::state::working_set::{Name, UserIndex, WorkingSet};
 use crate::state::{Damaged, Family, marks};
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 use track_log::Record;
 use track_proto::calendar::{quarter_of_day, utc_day};
@@ -133,7 +133,7 @@ fn decode<'r>(
 }
 
 /// What the store remembers of the batch's event_ids, in one ordered read.
-fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<FxHashMap<Key, StreamSeconds>, StoreError> {
+fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<HashMap<Key, StreamSeconds>, StoreError> {
     let mut keys: Vec<Key> = arrived
         .iter()
         .filter_map(|Arrived { event, .. }| Some(marks::key(event.user_id, event.client_event_id?)))
@@ -141,7 +141,7 @@ fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<FxHashMap<Key
     keys.sort_unstable();
     keys.dedup();
     let stored = store.get_many(Family::Marks, keys.iter().map(Key::as_slice))?;
-    let mut remembered = FxHashMap::default();
+    let mut remembered = HashMap::default();
     for (key, value) in keys.iter().zip(stored) {
         if let Some(value) = value {
             let (touched, _) = Stamp::split(&value).ok_or(Damaged { kind: Family::Marks.name() })?;
@@ -152,7 +152,7 @@ fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<FxHashMap<Key
 }
 
 /// Remembers the event_id of this key; false where it was remembered already and still counts.
-fn remember(working: &mut WorkingSet, remembered: &FxHashMap<Key, StreamSeconds>, key: Key, at: Moment) -> bool {
+fn remember(working: &mut WorkingSet, remembered: &HashMap<Key, StreamSeconds>, key: Key, at: Moment) -> bool {
     let first = working.marked(&key).or_else(|| remembered.get(&key).copied());
     if first.is_some_and(|first| !working.spans().is_over(Life::Arrival, first, at.now)) {
         return false;

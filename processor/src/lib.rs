@@ -3,7 +3,7 @@
 //! In the order in which a record meets them:
 //!
 //! - [`membership`]: which partitions are ours; opening, draining and closing each
-//! - [`partition`]: a partition that is ours, and its thread
+//! - [`partition`]: a partition that is ours, and its thread; [`reach`]: how far it is
 //! - [`folding`]: what the thread does: read → fold → write → tell
 //! - [`recovery`]: what becomes of a store that can't be used
 //! - [`fold`]: pure: records and state in, changes out
@@ -13,6 +13,7 @@
 //! - [`checkpoint`]: the state in an object store, and back from there
 //! - [`reclaim`]: a thread that takes what is over off the disk, now and then
 //! - [`query`]: from a question to rows, at one moment of the state
+//! - [`leaving`]: partitions that were ours, and are answered from until their next owner serves them
 //! - [`serve`]: the gRPC service over all of it
 //!
 //! Besides, the whole state can be looked at, to be compared with another fold of the same log:
@@ -37,12 +38,14 @@ mod folding;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod inspect;
+mod leaving;
 mod letter;
 mod membership;
 mod moment;
 mod partition;
 mod pins;
 mod query;
+mod reach;
 mod reclaim;
 mod recovery;
 mod rules;
@@ -62,6 +65,7 @@ pub use stored::StoredStates;
 
 use crate::checkpoint::Checkpoints;
 use crate::error::Failures;
+use crate::leaving::Leaving;
 use crate::partition::Owned;
 use crate::rules::SessionRules;
 use crate::state::store::Memory;
@@ -72,7 +76,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use track_log::{Append, LogError, Partition, ReadLog, Subscribe, Subscription};
@@ -84,6 +88,8 @@ use track_proto::v1::partitions_server::PartitionsServer;
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 /// Between two attempts to join the other processors.
 const JOIN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How often what is being left is looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the group is told how far we are, and the store's size is measured.
 const HINT_EVERY: Duration = Duration::from_secs(5);
 
@@ -106,6 +112,9 @@ pub struct Config {
     pub accept_truncated_log: bool,
     /// Where the state is kept besides, for whoever has lost it; nowhere unless this is set.
     pub checkpoints: Option<CheckpointConfig>,
+    /// How long a partition that was ours is answered from, at the longest, until another processor of the group serves it:
+    /// see [`Processor::hear`]. Not at all unless this is set.
+    pub warm_within: Option<Duration>,
 }
 
 /// A processor. Cheap to clone; all clones are the same.
@@ -125,9 +134,12 @@ pub(crate) struct Shared {
     dead_letters: Arc<dyn Append>,
     clock: Clock,
     owned: RwLock<BTreeMap<Partition, Arc<Owned>>>,
+    leaving: Leaving,
     failures: Failures,
     failed: Mutex<Option<mpsc::UnboundedReceiver<ProcessorError>>>,
     joined: AtomicBool,
+    /// No partition is taken any more.
+    stopping: AtomicBool,
     /// Held open: the lock on the data folder lives as long as it.
     _lock: File,
 }
@@ -164,9 +176,11 @@ impl Processor {
             dead_letters,
             clock,
             owned: RwLock::default(),
+            leaving: Leaving::default(),
             failures,
             failed: Mutex::new(Some(failed)),
             joined: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             _lock: lock,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -187,8 +201,15 @@ impl Processor {
             partitions: self.shared.status(),
             sent_at_ms: (self.shared.clock)(),
             partition_count: self.shared.log.partition_count(),
+            stopping: self.shared.stopping.load(Ordering::Acquire),
             ..v1::Owner::default()
         }
+    }
+
+    /// Takes in what another processor of the same group says of itself, `None` that it has left: what it serves is answered
+    /// from here no longer. Waits for questions that are being answered.
+    pub fn hear(&self, instance: &str, said: Option<&v1::Owner>, heard: Instant) {
+        self.shared.close_served(instance, said, heard);
     }
 
     /// Whether every partition that is ours is served.
@@ -205,7 +226,8 @@ impl Processor {
         }
     }
 
-    /// Takes part in `source` until `shutdown`, then drains, flushes and leaves.
+    /// Takes part in `source` until `shutdown`, then drains, flushes and leaves; where it is to leave warm, it answers until
+    /// others serve what was its own, or there is nobody who could.
     ///
     /// # Errors
     /// [`ProcessorError`] as soon as one partition can't go on; everything else has been drained and flushed by then.
@@ -217,11 +239,15 @@ impl Processor {
         let Some(subscription) = self.join(source, &shutdown).await? else { return Ok(()) };
         self.shared.joined.store(true, Ordering::Release);
 
-        let mut hint = tokio::time::interval(HINT_EVERY);
+        let (mut hint, mut look) = (tokio::time::interval(HINT_EVERY), tokio::time::interval(LOOK_EVERY));
         let outcome = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(failure) = failed.recv() => break Err(failure),
+                _ = look.tick(), if self.shared.config.warm_within.is_some() => {
+                    let shared = Arc::clone(&self.shared);
+                    blocking(move || shared.close_overdue()).await;
+                }
                 _ = hint.tick() => {
                     let (shared, subscription) = (Arc::clone(&self.shared), Arc::clone(&subscription));
                     blocking(move || {
@@ -233,13 +259,20 @@ impl Processor {
             }
         };
 
+        self.shared.stopping.store(true, Ordering::Release);
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             subscription.commit_hint(&shared.applied());
             subscription.close(CLOSE_WITHIN);
-            shared.close_all();
         })
         .await;
+        while self.shared.leaving.is_awaited(Instant::now()) {
+            let shared = Arc::clone(&self.shared);
+            blocking(move || shared.close_overdue()).await;
+            look.tick().await;
+        }
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.close_all()).await;
         // What failed while closing matters where nothing had failed before.
         outcome.and_then(|()| failed.try_recv().map_or(Ok(()), Err))
     }

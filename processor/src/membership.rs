@@ -3,15 +3,19 @@
 use crate::Shared;
 use crate::checkpoint;
 use crate::error::{OpenError, ProcessorError};
+use crate::leaving::Leaving;
 use crate::partition::{Owned, Task};
 use crate::recovery::{self, Cause, Home, Remedy};
 use crate::sessions;
 use crate::state::identity::Identity;
 use crate::state::progress::Progress;
+use crate::state::store::Store;
 use crate::state::ttl::ARRIVAL_SECONDS;
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use track_log::{Member, Offset, Partition, PartitionReader};
 use track_proto::v1;
 
@@ -31,6 +35,11 @@ impl Member for Shared {
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
         let mut starts = Vec::with_capacity(partitions.len());
         for &partition in partitions {
+            // Two can't have one folder open.
+            self.close_left("ours again", |leaving| leaving.take(partition).into_iter().collect());
+            if let Some(checkpoints) = &self.checkpoints {
+                checkpoints.abandon(partition);
+            }
             match self.open(partition) {
                 Ok((owned, start)) => {
                     tracing::info!(partition, offset = start, "partition assigned");
@@ -57,8 +66,13 @@ impl Member for Shared {
     }
 
     fn revoked(&self, partitions: &[Partition]) {
-        let take = |partition: &Partition| self.owned.write().remove(partition);
-        self.close(&partitions.iter().filter_map(take).collect::<Vec<_>>());
+        match self.config.warm_within {
+            Some(within) => self.leave(partitions, within),
+            None => {
+                let take = |partition: &Partition| self.owned.write().remove(partition);
+                self.close(partitions.iter().filter_map(take).collect());
+            }
+        }
     }
 }
 
@@ -112,29 +126,93 @@ impl Shared {
         }
     }
 
+    /// Drains partitions, which are answered from until another processor serves them, but no longer than `within`.
+    fn leave(&self, partitions: &[Partition], within: Duration) {
+        for owned in partitions.iter().filter_map(|partition| self.owned(*partition)) {
+            let partition = owned.partition();
+            let left = owned.leave(|store| self.take_last_checkpoint(partition, store));
+            self.let_go_of_checkpoints(partition);
+            if matches!(left, Ok(true)) {
+                self.leaving.keep(Arc::clone(&owned), Instant::now() + within);
+            }
+            // Only now: it is found all the while.
+            self.owned.write().remove(&partition);
+            match left {
+                Ok(true) => {
+                    tracing::info!(partition, "partition drained, and answered from until it is served elsewhere")
+                }
+                Ok(false) => self.close_drained(&owned, "it was not served"),
+                Err(failure) => {
+                    self.close_drained(&owned, "it has failed");
+                    self.failures.report(failure);
+                }
+            }
+        }
+    }
+
     /// Drains and closes partitions that no longer are in the table, each with a last checkpoint.
-    fn close(&self, all: &[Arc<Owned>]) {
+    fn close(&self, all: Vec<Arc<Owned>>) {
         for owned in all {
             let partition = owned.partition();
-            let closed = owned.close(|store| {
-                if let Some(checkpoints) = &self.checkpoints {
-                    checkpoints.take_last(partition, store);
-                }
-            });
+            let closed = owned.close(|store| self.take_last_checkpoint(partition, store));
+            self.let_go_of_checkpoints(partition);
             match closed {
                 Ok(()) => tracing::info!(partition, "partition closed"),
                 Err(failure) => self.failures.report(failure),
             }
         }
-        if let Some(checkpoints) = &self.checkpoints {
-            checkpoints.end(all.iter().map(|owned| owned.partition()));
+    }
+
+    /// Closes some of those that are being left.
+    fn close_left(&self, why: &'static str, which: impl FnOnce(&Leaving) -> Vec<Arc<Owned>>) {
+        // Whoever finds that one is not there any more must find its folder closed.
+        let _turn = self.leaving.closing();
+        which(&self.leaving).iter().for_each(|owned| self.close_drained(owned, why));
+    }
+
+    fn close_drained(&self, owned: &Owned, why: &'static str) {
+        let partition = owned.partition();
+        match owned.close(|_| ()) {
+            Ok(()) => tracing::info!(partition, why, "partition closed"),
+            Err(failure) => self.failures.report(failure),
         }
     }
 
-    /// Closes what the log has not revoked.
+    fn take_last_checkpoint(&self, partition: Partition, store: &Store) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.take_last(partition, store);
+        }
+    }
+
+    fn let_go_of_checkpoints(&self, partition: Partition) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.let_go(partition);
+        }
+    }
+
+    /// Closes what the log has not revoked and what was still answered from, and waits for the last checkpoints.
     pub(crate) fn close_all(&self) {
+        self.close_left("the process ends", Leaving::take_all);
         let owned = std::mem::take(&mut *self.owned.write());
-        self.close(&owned.into_values().collect::<Vec<_>>());
+        self.close(owned.into_values().collect());
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.end();
+        }
+    }
+
+    /// Closes what has been answered from for long enough.
+    pub(crate) fn close_overdue(&self) {
+        self.close_left("nobody has served it in time", |leaving| leaving.take_overdue(Instant::now()));
+    }
+
+    /// Closes what another processor says that it serves.
+    pub(crate) fn close_served(&self, instance: &str, said: Option<&v1::Owner>, heard: Instant) {
+        self.close_left("served elsewhere", |leaving| leaving.take_served(instance, said, heard));
+    }
+
+    /// A partition that may answer.
+    pub(crate) fn answering(&self, partition: Partition) -> Option<Arc<Owned>> {
+        self.owned(partition).or_else(|| self.leaving.find(partition))
     }
 
     pub(crate) fn owned(&self, partition: Partition) -> Option<Arc<Owned>> {
@@ -142,7 +220,14 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> Vec<v1::PartitionStatus> {
-        self.owned.read().values().map(|owned| owned.status()).collect()
+        // In this order: one that is ours again counts as that.
+        let left = self.leaving.all().into_iter().map(|owned| owned.status());
+        let mut all: BTreeMap<_, _> = left.map(|status| (status.partition, status)).collect();
+        for owned in self.owned.read().values() {
+            let checkpointed_ms = self.checkpoints.as_ref().and_then(|it| it.covered_ms(owned.partition()));
+            all.insert(owned.partition(), v1::PartitionStatus { checkpointed_ms, ..owned.status() });
+        }
+        all.into_values().collect()
     }
 
     /// What the group may be told.

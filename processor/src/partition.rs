@@ -5,6 +5,7 @@ use crate::Shared;
 use crate::error::{Failures, ProcessorError};
 use crate::folding::Folding;
 use crate::pins::Pins;
+use crate::reach::{Completeness, Reach, Stage};
 use crate::recovery::{Cause, Home, Mended, Pace};
 use crate::rules::SessionRules;
 use crate::sessions;
@@ -24,28 +25,6 @@ use track_log::{Append, LogError, Offset, Partition, PartitionReader, Record};
 use track_proto::clock::Clock;
 use track_proto::v1;
 
-/// How far a partition is, for those who wait for it.
-#[derive(Debug, Clone, Copy)]
-struct Reach {
-    progress: Progress,
-    log_end: Offset,
-    /// When the log's end was looked at, by the wall clock; 0 before the first time.
-    looked_ms: i64,
-    stage: Stage,
-}
-
-/// Whether a partition answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Not caught up yet.
-    Restoring,
-    Serving,
-    /// The store has failed: nobody may hold on to it.
-    Mending,
-    /// No longer ours: it goes no further here.
-    Closed,
-}
-
 /// What a partition's thread does next.
 pub(crate) enum Task {
     /// Folds what this reads, or goes on from a checkpoint that is further.
@@ -62,24 +41,6 @@ pub(crate) enum Halt {
     Store(StoreError),
     /// Nothing can be done about it here.
     Failed(ProcessorError),
-}
-
-impl Stage {
-    fn is_going(self) -> bool {
-        matches!(self, Self::Mending | Self::Closed)
-    }
-}
-
-impl Reach {
-    fn change(&mut self, from: &[Stage], to: Stage) {
-        if from.contains(&self.stage) {
-            self.stage = to;
-        }
-    }
-
-    fn stop_serving(&mut self) {
-        self.change(&[Stage::Serving], Stage::Restoring);
-    }
 }
 
 impl Halt {
@@ -141,12 +102,7 @@ impl Owned {
             failures: shared.failures.clone(),
             home,
             store: RwLock::new(store),
-            reach: watch::Sender::new(Reach {
-                progress,
-                log_end: progress.next_offset,
-                looked_ms: 0,
-                stage: Stage::Restoring,
-            }),
+            reach: watch::Sender::new(Reach::new(progress)),
             restored_at: AtomicU64::new(Offset::MAX),
             trouble: Mutex::new(None),
             condition: Mutex::new(None),
@@ -163,7 +119,7 @@ impl Owned {
             .name(format!("partition-{}", self.partition))
             .spawn(move || {
                 if let Err(failure) = owned.work_until_stopped(first) {
-                    owned.stop_serving();
+                    owned.reach.send_modify(Reach::stop_answering);
                     owned.failures.report(failure);
                 }
                 owned.pins.end();
@@ -173,31 +129,43 @@ impl Owned {
         Ok(())
     }
 
-    /// Stops folding, brings everything to disk, hands that to `look_last` and closes the store, once the last question is
-    /// answered.
+    /// Stops answering and folding, brings everything to disk, hands that to `look_last` and closes the store, once the last
+    /// question is answered.
     pub(crate) fn close(&self, look_last: impl FnOnce(&Store)) -> Result<(), ProcessorError> {
-        self.stop.set();
         // Who waits for a position here is better off asking the next owner.
         self.reach.send_modify(|reach| reach.stage = Stage::Closed);
+        let drained = self.drain(look_last);
+        drop(self.store.write().take());
+        drained
+    }
+
+    /// Stops folding and brings everything to disk, which it hands to `look_last`. Where it answered before, it goes on
+    /// answering with what it has, until it is closed; says whether it does.
+    pub(crate) fn leave(&self, look_last: impl FnOnce(&Store)) -> Result<bool, ProcessorError> {
+        self.reach.send_modify(Reach::leave);
+        self.drain(look_last)?;
+        Ok(self.reach.borrow().stage == Stage::Leaving)
+    }
+
+    fn drain(&self, look_last: impl FnOnce(&Store)) -> Result<(), ProcessorError> {
+        self.stop.set();
         if let Some(thread) = self.thread.lock().take() {
             // A panic has been printed by its own hook; the store is closed all the same.
             let _ = thread.join();
         }
-        let flushed = match self.store.write().take() {
-            Some(store) => match store.flush() {
-                Ok(()) => {
-                    look_last(&store);
-                    Ok(())
-                }
-                Err(error) => self.home.give_up_flushing(error),
-            },
+        let drained = match self.store.read().as_ref().map(|store| (store, store.flush())) {
+            Some((store, Ok(()))) => {
+                look_last(store);
+                Ok(())
+            }
+            Some((_, Err(error))) => self.home.give_up_flushing(error),
             None => Ok(()),
         };
         // Its next owner tells them from here on; a sum over processors must not have them twice.
         for of_an_owner in ["track_consumer_lag_records", "track_consumer_lag_seconds", "track_store_bytes"] {
             gauge!(of_an_owner, "partition" => self.partition.to_string()).set(0.0);
         }
-        flushed
+        drained
     }
 
     /// Folds until told to stop, and mends the store whenever it fails.
@@ -225,7 +193,10 @@ impl Owned {
 
     /// Closes the store and brings it back; `None` where the partition was stopped meanwhile.
     fn mend(&self, cause: Cause, pace: &mut Pace) -> Result<Option<Box<dyn PartitionReader>>, ProcessorError> {
-        self.reach.send_modify(|reach| reach.change(&[Stage::Serving, Stage::Restoring], Stage::Mending));
+        self.reach.send_modify(|reach| {
+            reach.stop_answering();
+            reach.change(&[Stage::Restoring], Stage::Mending);
+        });
         // Waits for the questions that are being answered; what these ran into is mended with the rest.
         drop(self.store.write().take());
         *self.trouble.lock() = None;
@@ -292,7 +263,7 @@ impl Owned {
 
     /// Asks the store something; `None` where the partition is not served, or no longer since the store has failed.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
-        self.look(|store| if self.is_serving() { question(store).map(Some) } else { Ok(None) }).flatten()
+        self.look(|store| if self.answers() { question(store).map(Some) } else { Ok(None) }).flatten()
     }
 
     /// Looks at the store, served or not; `None` where it is closed or has failed. What it fails with is mended.
@@ -304,7 +275,7 @@ impl Owned {
                 tracing::error!(partition = self.partition, %error, "a question could not be answered");
                 self.reach.send_modify(|reach| {
                     self.trouble.lock().get_or_insert(error);
-                    reach.stop_serving();
+                    reach.stop_answering();
                 });
                 None
             }
@@ -314,7 +285,7 @@ impl Owned {
     /// Waits until the record at `offset` is in the state; false where the partition is not served any more before.
     pub(crate) async fn wait_for(&self, offset: Offset) -> bool {
         let mut reach = self.reach.subscribe();
-        let is_reached = |reach: &Reach| reach.progress.next_offset > offset && reach.stage == Stage::Serving;
+        let is_reached = |reach: &Reach| reach.progress.next_offset > offset && reach.stage.answers();
         reach
             .wait_for(|reach| is_reached(reach) || reach.stage != Stage::Serving)
             .await
@@ -362,8 +333,7 @@ impl Owned {
 
     /// What a question that is asked from here on includes at the least.
     pub(crate) fn completeness(&self) -> Completeness {
-        let Reach { log_end, looked_ms, .. } = *self.reach.borrow();
-        Completeness { log_end, looked_ms }
+        self.reach.borrow().completeness()
     }
 
     /// What a question ran into.
@@ -395,8 +365,9 @@ impl Owned {
         self.reach.borrow().stage == Stage::Serving
     }
 
-    fn stop_serving(&self) {
-        self.reach.send_modify(Reach::stop_serving);
+    /// Whether it is served, or was when it stopped being ours.
+    pub(crate) fn answers(&self) -> bool {
+        self.reach.borrow().stage.answers()
     }
 
     pub(crate) fn stream_time(&self) -> StreamSeconds {
@@ -436,14 +407,9 @@ impl Owned {
     }
 
     pub(crate) fn status(&self) -> v1::PartitionStatus {
-        let now = self.completeness();
-        let Reach { progress, log_end, stage, .. } = *self.reach.borrow();
-        let state = match stage {
-            Stage::Serving => v1::PartitionState::Serving,
-            Stage::Restoring | Stage::Mending | Stage::Closed => v1::PartitionState::Restoring,
-        };
-        let as_of = as_of(progress, log_end, now.complete_to_ms(progress));
-        v1::PartitionStatus { partition: self.partition, state: state.into(), as_of: Some(as_of) }
+        let reach = *self.reach.borrow();
+        let (state, as_of) = (reach.stage.told().into(), Some(reach.as_of()));
+        v1::PartitionStatus { partition: self.partition, state, as_of, ..v1::PartitionStatus::default() }
     }
 
     pub(crate) fn measure_store(&self) {
@@ -452,34 +418,5 @@ impl Owned {
             #[allow(clippy::cast_precision_loss)] // a gauge
             gauge!("track_store_bytes", "partition" => self.partition.to_string()).set(store.bytes() as f64);
         }
-    }
-}
-
-/// Where a partition was when a question came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Completeness {
-    log_end: Offset,
-    looked_ms: i64,
-}
-
-impl Completeness {
-    /// What an answer at `progress`, which is no earlier, includes.
-    pub(crate) fn as_of(self, progress: Progress) -> v1::AsOf {
-        as_of(progress, self.log_end, self.complete_to_ms(progress))
-    }
-
-    /// Everything that the log took before this moment is in it; 0 where that is not known.
-    fn complete_to_ms(self, progress: Progress) -> i64 {
-        if progress.next_offset >= self.log_end { self.looked_ms } else { progress.appended_ms }
-    }
-}
-
-/// What an answer at `progress` includes.
-pub(crate) fn as_of(progress: Progress, log_end_offset: Offset, complete_to_ms: i64) -> v1::AsOf {
-    v1::AsOf {
-        next_offset: progress.next_offset,
-        stream_time_ms: i64::from(progress.stream_time) * 1000,
-        log_end_offset,
-        complete_to_ms,
     }
 }

@@ -9,6 +9,7 @@ use crate::state::session_sums::SessionSum;
 use crate::state::store::{StoreError, View};
 use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds};
 use crate::state::{Damaged, Family};
+use hashbrown::HashMap;
 use rustc_hash::FxHashMap;
 use track_proto::calendar::{Calendar, DayMap};
 use track_proto::view::{CountRow, Question, SessionRow};
@@ -22,7 +23,7 @@ pub(crate) fn counts(
     let families = Families { user: Family::UserCounts, day: Family::DayCounts, quarter: Family::QuarterCounts };
     let asked =
         |event: &[u8]| question.events.is_empty() || question.events.iter().any(|name| name.as_bytes() == event);
-    let mut sums: FxHashMap<i64, FxHashMap<Vec<u8>, Count>> = FxHashMap::default();
+    let mut sums: FxHashMap<i64, HashMap<Vec<u8>, Count>> = FxHashMap::default();
     let progress = scan(view, spans, question, &families, asked, |event, bucket, count| {
         let events = sums.entry(bucket).or_default();
         match events.get_mut(event) {

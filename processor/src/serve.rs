@@ -44,9 +44,9 @@ impl PartitionsService {
         let question = Question::try_from(request).map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
         let owned = self
             .shared
-            .owned(partition)
+            .answering(partition)
             .ok_or_else(|| Status::not_found(format!("partition {partition} is not served here")))?;
-        if !owned.is_serving() {
+        if !owned.answers() {
             return Err(Status::unavailable(owned.restoring_message()));
         }
         if let Some(offset) = min_offset {

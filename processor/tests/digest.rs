@@ -45,6 +45,7 @@ impl Track {
             memory_bytes_max: 64 << 20,
             accept_truncated_log: false,
             checkpoints: None,
+            warm_within: None,
         };
         let processor =
             Processor::open(config, Arc::clone(&log) as _, dead_letters as _, Arc::new(|| NEW_YEAR_MS)).unwrap();

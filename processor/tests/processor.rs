@@ -66,6 +66,7 @@ fn config(dir: &Path) -> Config {
         memory_bytes_max: 64 << 20,
         accept_truncated_log: false,
         checkpoints: None,
+        warm_within: None,
     }
 }
 

@@ -93,7 +93,7 @@ impl Owners {
         let serving: Vec<_> = owner
             .partitions
             .iter()
-            .filter(|status| status.state() == PartitionState::Serving)
+            .filter(|status| matches!(status.state(), PartitionState::Serving | PartitionState::Leaving))
             .map(|status| Serving {
                 partition: status.partition,
                 next_offset: status.as_of.as_ref().map_or(0, |as_of| as_of.next_offset),
@@ -199,7 +199,7 @@ mod tests {
 
     fn status(partition: u32, state: PartitionState, next_offset: u64) -> PartitionStatus {
         let as_of = Some(AsOf { next_offset, ..AsOf::default() });
-        PartitionStatus { partition, state: state.into(), as_of }
+        PartitionStatus { partition, state: state.into(), as_of, ..PartitionStatus::default() }
     }
 
     fn owner(url: &str, serving: &[(u32, u64)]) -> Owner {
@@ -224,6 +224,19 @@ mod tests {
         owners.apply("a".into(), Some(owner("http://a", &[(0, 8)])), now);
         assert_eq!(names(&owners, 0, now), ["a", "b"]);
         assert_eq!(names(&owners, 1, now), ["b"]);
+    }
+
+    #[test]
+    fn who_leaves_serves_until_it_is_gone_and_who_is_further_comes_first() {
+        let (owners, _) = owners();
+        let now = Instant::now();
+        let partitions = vec![status(0, PartitionState::Leaving, 9)];
+        owners.apply("old".into(), Some(Owner { partitions, ..owner("http://old", &[]) }), now);
+        assert_eq!((names(&owners, 0, now), owners.served(now)), (vec!["old".to_owned()], BTreeSet::from([0])));
+        owners.apply("new".into(), Some(owner("http://new", &[(0, 10)])), now);
+        assert_eq!(names(&owners, 0, now), ["new", "old"]);
+        owners.apply("old".into(), Some(owner("http://old", &[])), now);
+        assert_eq!(names(&owners, 0, now), ["new"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which states to look at, where they lie in a folder or a processor runs.
 
-use super::{LogFlags, values};
+use super::{LogFlags, TrustFlags, values};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -31,9 +31,8 @@ pub(crate) struct VerifyFlags {
     /// Only this partition. Default: every one that both have.
     #[arg(long, env = "TRACK_PARTITION", value_name = "NUMBER")]
     pub(crate) partition: Option<u32>,
-    /// Certificates (PEM) of those who vouch for processors with an https:// url. Default: the system's.
-    #[arg(long, env = "TRACK_TLS_CA", value_name = "FILE")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[command(flatten)]
     pub(crate) log: LogFlags,
 }

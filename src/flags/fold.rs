@@ -49,6 +49,7 @@ impl FoldFlags {
             memory_bytes_max: self.memory_bytes_max(),
             accept_truncated_log: self.accept_truncated_log,
             checkpoints: self.checkpoints.config(),
+            warm_within: None,
         }
     }
 

@@ -72,6 +72,10 @@ pub(crate) struct ProcessorFlags {
     /// Makes this process part of a replica: a second group, <GROUP>-<REPLICA>, that folds every partition again.
     #[arg(long, env = "TRACK_REPLICA", value_name = "NAME", value_parser = values::name)]
     pub(crate) replica: Option<String>,
+    /// Warm moves: a partition that goes to another processor is answered from here until that one serves it, but no longer
+    /// than this; a clean stop waits for it. Alone it is 1m. Default: not answered from the moment it goes.
+    #[arg(long, env = "TRACK_WARM", value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1m", value_parser = values::timeout)]
+    pub(crate) warm: Option<Duration>,
     /// How the group shares partitions: consumer needs Kafka 4; classic is for older brokers.
     #[arg(long, env = "TRACK_GROUP_PROTOCOL", value_name = "PROTOCOL", value_enum, default_value = "consumer")]
     pub(crate) group_protocol: GroupProtocol,
@@ -129,13 +133,20 @@ pub(crate) struct QueryFlags {
     /// From a query to its answer.
     #[arg(long, env = "TRACK_QUERY_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = values::timeout)]
     pub(crate) query_timeout: Duration,
-    /// Certificates (PEM) of those who vouch for processors with an https:// url. Default: the system's.
-    #[arg(long, env = "TRACK_TLS_CA", value_name = "FILE")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[command(flatten)]
     pub(crate) kafka: KafkaFlags,
     #[command(flatten)]
     pub(crate) common: CommonFlags,
+}
+
+/// Whom a client of processors believes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrustFlags {
+    /// Certificates (PEM) of those who vouch for processors with an https:// url. Default: the system's.
+    #[arg(long, env = "TRACK_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
 }
 
 /// Puts dead letters back.

@@ -1,8 +1,7 @@
 //! What to show of a deployment, and how.
 
-use super::{BrokerFlags, LogFlags};
+use super::{BrokerFlags, LogFlags, TrustFlags};
 use clap::Args;
-use std::path::PathBuf;
 
 /// Shows who serves what.
 #[derive(Debug, Clone, Args)]
@@ -17,9 +16,8 @@ pub(crate) struct StatusFlags {
     /// for that.
     #[arg(long, env = "TRACK_DIGESTS", conflicts_with = "watch")]
     pub(crate) digests: bool,
-    /// Certificates (PEM) of those who vouch for processors with an https:// url. Default: the system's.
-    #[arg(long, env = "TRACK_TLS_CA", value_name = "FILE")]
-    pub(crate) tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     #[command(flatten)]
     pub(crate) brokers: BrokerFlags,
     #[command(flatten)]

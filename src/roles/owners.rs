@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use track_log::Bulletin;
 use track_proto::clock::Clock;
 use track_proto::v1::Owner;
-use track_query_api::owners::Owners;
 
 /// How often a processor looks whether what it serves has changed.
 const LOOKED_EVERY: Duration = Duration::from_millis(100);
@@ -57,20 +56,23 @@ fn serving(owner: &Owner) -> Vec<(u32, i32)> {
     owner.partitions.iter().map(|status| (status.partition, status.state)).collect()
 }
 
-/// Hands to `owners` what comes from the board.
-pub(super) fn reader(owners: Arc<Owners>, clock: Clock) -> Box<dyn FnMut(String, Option<Bytes>) + Send> {
+/// Hands on what comes from the board: who says what of itself, `None` being a goodbye, and when that counts as heard.
+pub(super) fn reader(
+    mut hear: impl FnMut(String, Option<Owner>, Instant) + Send + 'static,
+    clock: Clock,
+) -> Box<dyn FnMut(String, Option<Bytes>) + Send> {
     let mut last_received = HashMap::new();
     Box::new(move |instance, value| {
         let Some(value) = value else {
             last_received.remove(&instance);
-            return owners.apply(instance, None, Instant::now());
+            return hear(instance, None, Instant::now());
         };
         match Owner::decode(value) {
             Ok(owner) => {
                 let now = Instant::now();
                 let before = last_received.insert(instance.clone(), now);
                 let heard = heard_at(before, now, clock().saturating_sub(owner.sent_at_ms));
-                owners.apply(instance, Some(owner), heard);
+                hear(instance, Some(owner), heard);
             }
             Err(error) => tracing::warn!(instance, %error, "what a processor says of itself can't be read"),
         }
@@ -118,7 +120,7 @@ mod tests {
     }
 
     fn owner(state: PartitionState) -> Owner {
-        let partitions = vec![PartitionStatus { partition: 7, state: state.into(), as_of: None }];
+        let partitions = vec![PartitionStatus { partition: 7, state: state.into(), ..PartitionStatus::default() }];
         Owner { instance: "a".into(), partitions, ..Owner::default() }
     }
 

@@ -6,10 +6,11 @@ use crate::flags::{GroupProtocol, ProcessorFlags};
 use crate::process::{self, Process};
 use crate::server::Socket;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use track_log::Bulletin;
 use track_log::kafka::{KafkaAppender, KafkaBulletin, KafkaGroup, KafkaLog, Protocol, ensure_topics};
-use track_processor::Processor;
+use track_processor::{Config, Processor};
 use track_proto::topics;
 use track_proto::v1::Owner;
 
@@ -38,7 +39,7 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     let Some((log, dead_letters, board)) = brokers::open(&process, "processor", open).await? else { return Ok(()) };
     // An url is one process's alone, and so makes a name.
     let instance = flags.instance().unwrap_or_else(|| url.split("//").last().unwrap_or(&url).to_owned());
-    let config = flags.fold.config(flags.data_dir.clone(), instance);
+    let config = Config { warm_within: flags.warm, ..flags.fold.config(flags.data_dir.clone(), instance.clone()) };
     let processor = Processor::open(config, log, dead_letters, process.clock.clone())?;
     states.open(&processor);
     process.readiness.watch("processor", {
@@ -56,9 +57,13 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     let serving = socket.listen()?.serve(processor.service(), stop_serving.clone(), flags.common.drain_timeout);
     let serving = tokio::spawn(serving);
     let mut folding = tokio::spawn(processor.clone().run(group, stop_folding.clone()));
+    let replica = flags.replica.unwrap_or_default();
+    let _following = match flags.warm {
+        Some(_) => Some(board.follow(owners::reader(heirs(&processor, instance, &replica), process.clock.clone()))?),
+        None => None,
+    };
     let telling = {
         let stop = stop_serving.clone();
-        let replica = flags.replica.unwrap_or_default();
         let owner = move || Owner { replica: replica.clone(), ..processor.owner(&url) };
         tokio::spawn(owners::tell(board as Arc<dyn Bulletin>, owner, stop))
     };
@@ -70,7 +75,15 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     };
     process.readiness.wait("processor", "stopping");
     states.close();
-    // First no more questions, then no more partitions.
+    let ended = match (ended, flags.warm) {
+        // First no more partitions: what was ours is answered from until others serve it.
+        (None, Some(_)) => {
+            stop_folding.cancel();
+            Some((&mut folding).await)
+        }
+        (ended, _) => ended,
+    };
+    // Else first no more questions.
     stop_serving.cancel();
     telling.await?;
     serving.await?;
@@ -80,4 +93,19 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
         None => folding.await??,
     }
     Ok(())
+}
+
+/// Hands on what the others of the same replica say of themselves.
+fn heirs(
+    processor: &Processor,
+    instance: String,
+    replica: &str,
+) -> impl FnMut(String, Option<Owner>, Instant) + Send + 'static {
+    let (processor, replica) = (processor.clone(), replica.to_owned());
+    move |who, said, heard| {
+        let is_of_ours = said.as_ref().is_none_or(|owner| owner.replica == replica);
+        if is_of_ours && who != instance {
+            processor.hear(&who, said.as_ref(), heard.into_std());
+        }
+    }
 }

@@ -18,7 +18,7 @@ use track_query_api::{Config, QueryApi};
 /// What keeps it from starting.
 pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<()> {
     let socket = process.bind_public(&flags.public, &flags.common)?;
-    let found = Arc::new(Owners::new(connect::over_the_network(flags.tls_ca.as_deref())?));
+    let found = Arc::new(Owners::new(connect::over_the_network(flags.trust.tls_ca.as_deref())?));
     process.readiness.wait("query", "starting");
     process.serve_admin(&flags.common, None)?;
 
@@ -28,7 +28,11 @@ pub(crate) async fn run(flags: QueryFlags, process: Process) -> anyhow::Result<(
         KafkaBulletin::open(&kafka, topics::OWNERS)
     };
     let Some(board) = brokers::open(&process, "query", open).await? else { return Ok(()) };
-    let _following = board.follow(owners::reader(Arc::clone(&found), process.clock.clone()))?;
+    let hear = {
+        let found = Arc::clone(&found);
+        move |instance, said, heard| found.apply(instance, said, heard)
+    };
+    let _following = board.follow(owners::reader(hear, process.clock.clone()))?;
 
     let config = Config { timeout: flags.query_timeout, ..Config::default() };
     let query = QueryApi::new(config, found, process.clock.clone());

@@ -86,7 +86,11 @@ fn draw_partitions(screen: &mut String, picture: &Picture) {
     let (all_shown, partitions) = (picture.partitions.len() <= ALL_SHOWN_MAX, picture.partitions.iter());
     let shown: Vec<_> = partitions.clone().filter(|partition| all_shown || is_worth_a_look(partition)).collect();
     if !shown.is_empty() {
-        let title = ["PARTITION", "OWNER", "STATE", "APPLIED", "LOG END", "LAG", "BEHIND", ""].map(str::to_owned);
+        let has_checkpoint =
+            |partition: &&PartitionView| partition.owners.iter().any(|it| it.checkpoint_ms_ago.is_some());
+        let checkpoint = if shown.iter().any(has_checkpoint) { "CHECKPOINT" } else { "" };
+        let title =
+            ["PARTITION", "OWNER", "STATE", "APPLIED", "LOG END", "LAG", "BEHIND", checkpoint, ""].map(str::to_owned);
         draw_table(
             screen,
             std::iter::once(title).chain(shown.iter().flat_map(|shown| partition_lines(shown))).collect(),
@@ -107,14 +111,14 @@ fn draw_partitions(screen: &mut String, picture: &Picture) {
 fn is_worth_a_look(partition: &PartitionView) -> bool {
     let owner_is_well = |owner: &OwnerView| match owner.state {
         OwnerState::Serving => owner.lag_ms.is_some_and(|lag_ms| lag_ms <= WELL_WITHIN_MS),
-        OwnerState::Restoring => false,
+        OwnerState::Restoring | OwnerState::Leaving => false,
         OwnerState::Silent => partition.is_served,
     };
     !partition.owners.iter().all(owner_is_well) || partition.digests.iter().any(|digests| digests.equal != Some(true))
 }
 
 /// A line an owner, or one that says that there is none.
-fn partition_lines(view: &PartitionView) -> Vec<[String; 8]> {
+fn partition_lines(view: &PartitionView) -> Vec<[String; 9]> {
     let PartitionView { partition, is_served, log_end, owners, digests, .. } = view;
     let mut name = if *is_served { partition.to_string() } else { format!("{partition} NOT SERVED") };
     if owners.is_empty() {
@@ -128,20 +132,23 @@ fn partition_lines(view: &PartitionView) -> Vec<[String; 8]> {
             nothing(),
             nothing(),
             nothing(),
+            nothing(),
         ]];
     }
     let line = |owner: &OwnerView| {
-        let OwnerView { instance, state, restored_percent, applied, lag_records, lag_ms } = owner;
+        let OwnerView { instance, state, restored_percent, applied, lag_records, lag_ms, checkpoint_ms_ago } = owner;
         let state = match (state, restored_percent) {
             (OwnerState::Serving, _) => "serving".to_owned(),
             (OwnerState::Restoring, Some(percent)) => format!("restoring, {percent} %"),
             (OwnerState::Restoring, None) => "restoring".to_owned(),
+            (OwnerState::Leaving, _) => "leaving".to_owned(),
             (OwnerState::Silent, _) => "SILENT".to_owned(),
         };
         let behind = lag_ms.map_or_else(|| "not known".to_owned(), time);
+        let checkpoint = checkpoint_ms_ago.map(|ms| format!("{} ago", time(ms))).unwrap_or_default();
         let compared = digests.iter().find(|digests| digests.instances[1] == *instance).map(digest).unwrap_or_default();
         let (applied, log_end, lag) = (applied.to_string(), log_end.to_string(), lag_records.to_string());
-        [std::mem::take(&mut name), instance.clone(), state, applied, log_end, lag, behind, compared]
+        [std::mem::take(&mut name), instance.clone(), state, applied, log_end, lag, behind, checkpoint, compared]
     };
     owners.iter().map(line).collect()
 }
@@ -163,7 +170,7 @@ fn draw_table<const COLUMNS: usize>(screen: &mut String, lines: Vec<[String; COL
     }
     for line in &lines {
         let mut drawn = String::new();
-        for (cell, width) in line.iter().zip(widths) {
+        for (cell, width) in line.iter().zip(widths).filter(|(_, width)| *width > 0) {
             let _ = write!(drawn, "{cell:<width$}  ");
         }
         screen.push_str(drawn.trim_end());
@@ -224,6 +231,23 @@ PARTITION     OWNER   STATE            APPLIED  LOG END  LAG  BEHIND
         let drawn = screen(&picture);
         assert!(drawn.contains("\nREPLICAS DIFFER in partitions 0\n"), "{drawn}");
         assert!(drawn.contains("digest DIFFERS from alpha's at 100\n"), "{drawn}");
+    }
+
+    #[test]
+    fn who_leaves_is_shown_and_how_old_checkpoints_are() {
+        let mut seen = seen();
+        seen.bounds.truncate(1);
+        let [_, _, alpha] = &mut seen.heard[..] else { unreachable!("there are three") };
+        alpha.owner.partitions[0].state = PartitionState::Leaving.into();
+        alpha.owner.partitions[0].checkpointed_ms = Some(seen.now_ms - 61_000);
+        seen.heard.iter_mut().for_each(|heard| heard.owner.partition_count = 1);
+        let drawn = screen(&judge(&seen, SILENT_AFTER));
+        let expected = "\
+PARTITION  OWNER   STATE    APPLIED  LOG END  LAG  BEHIND  CHECKPOINT
+0          alpha   leaving  95       100      5    1.2 s   61 s ago
+           beta-b  serving  100      100      0    0.0 s
+";
+        assert!(drawn.starts_with("1 partition, all served\n") && drawn.ends_with(expected), "{drawn}");
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(super) struct OwnerView {
     pub(super) lag_records: u64,
     /// How long the first of them has been waiting; `None` where that is not known.
     pub(super) lag_ms: Option<u64>,
+    /// How long ago the state was as its newest checkpoint has it; `None` where it makes none, or has not made one yet.
+    pub(super) checkpoint_ms_ago: Option<u64>,
 }
 
 /// Whether it answers.
@@ -73,6 +75,8 @@ pub(super) struct OwnerView {
 pub(super) enum OwnerState {
     Serving,
     Restoring,
+    /// It answers with what it has until the next owner does.
+    Leaving,
     /// It has not been heard of: nobody asks it.
     Silent,
 }
@@ -115,7 +119,7 @@ pub(super) fn judge(seen: &Gathered, silent_after: Duration) -> Picture {
                 Some(owner_view(seen, bounds, heard, status, is_silent(heard)))
             })
             .collect();
-        let is_served = owners.iter().any(|owner| owner.state == OwnerState::Serving);
+        let is_served = owners.iter().any(|owner| matches!(owner.state, OwnerState::Serving | OwnerState::Leaving));
         let (log_start, log_end) = (bounds.start, bounds.end);
         PartitionView { partition, is_served, log_start, log_end, owners, digests: vec![] }
     });
@@ -134,15 +138,16 @@ pub(super) fn judge(seen: &Gathered, silent_after: Duration) -> Picture {
 
 fn processor_view(heard: &Heard, is_silent: bool) -> ProcessorView {
     let Heard { owner, ms_ago, .. } = heard;
-    let serving = owner.partitions.iter().filter(|status| status.state() == PartitionState::Serving).count();
+    let is_restoring = |status: &&PartitionStatus| status.state() == PartitionState::Restoring;
+    let restoring = owner.partitions.iter().filter(is_restoring).count();
     ProcessorView {
         instance: owner.instance.clone(),
         replica: Some(owner.replica.clone()).filter(|replica| !replica.is_empty()),
         url: owner.url.clone(),
         heard_ms_ago: *ms_ago,
         is_silent,
-        serving,
-        restoring: owner.partitions.len() - serving,
+        serving: owner.partitions.len() - restoring,
+        restoring,
     }
 }
 
@@ -151,20 +156,27 @@ fn owner_view(seen: &Gathered, bounds: &Bounds, heard: &Heard, status: &Partitio
         _ if is_silent => OwnerState::Silent,
         PartitionState::Serving => OwnerState::Serving,
         PartitionState::Restoring => OwnerState::Restoring,
+        PartitionState::Leaving => OwnerState::Leaving,
     };
+    let ms_ago = |at_ms: i64| u64::try_from(seen.now_ms.saturating_sub(at_ms)).unwrap_or(0);
     let applied = status.as_of.as_ref().map_or(0, |as_of| as_of.next_offset);
     let (lag_records, lag_ms) = match seen.waiting.get(&(status.partition, applied)) {
         _ if applied >= bounds.end => (0, Some(0)),
         // What lies before the end is no record: the marks of a transaction, for one.
         Some(None) => (0, Some(0)),
-        Some(Some(since_ms)) => {
-            let waited_ms = u64::try_from(seen.now_ms.saturating_sub(*since_ms)).unwrap_or(0);
-            (bounds.end - applied, Some(waited_ms))
-        }
+        Some(Some(since_ms)) => (bounds.end - applied, Some(ms_ago(*since_ms))),
         None => (bounds.end - applied, None),
     };
     let restored_percent = (state == OwnerState::Restoring).then(|| percent(bounds, applied));
-    OwnerView { instance: heard.owner.instance.clone(), state, restored_percent, applied, lag_records, lag_ms }
+    OwnerView {
+        instance: heard.owner.instance.clone(),
+        state,
+        restored_percent,
+        applied,
+        lag_records,
+        lag_ms,
+        checkpoint_ms_ago: status.checkpointed_ms.map(ms_ago),
+    }
 }
 
 /// How much of what the log holds lies before `applied`, rounded down.
@@ -197,7 +209,7 @@ pub(super) mod tests {
     ) -> Heard {
         let status = |(partition, state, next_offset): &(Partition, PartitionState, Offset)| {
             let as_of = Some(AsOf { next_offset: *next_offset, ..AsOf::default() });
-            PartitionStatus { partition: *partition, state: i32::from(*state), as_of }
+            PartitionStatus { partition: *partition, state: i32::from(*state), as_of, checkpointed_ms: None }
         };
         let owner = Owner {
             instance: instance.to_owned(),

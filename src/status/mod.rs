@@ -49,7 +49,7 @@ async fn show_once(flags: &StatusFlags) -> anyhow::Result<ExitCode> {
         tokio::task::spawn_blocking(move || look_once(&flags)).await??
     };
     if flags.digests {
-        agree::compare(&mut picture, &connect::over_the_network(flags.tls_ca.as_deref())?).await;
+        agree::compare(&mut picture, &connect::over_the_network(flags.trust.tls_ca.as_deref())?).await;
     }
     print(flags, &picture, "")?;
     Ok(exit_code(&picture))

@@ -45,7 +45,7 @@ pub(crate) async fn run(flags: &VerifyFlags) -> ExitCode {
 }
 
 async fn compare_all(flags: &VerifyFlags) -> anyhow::Result<Vec<anyhow::Result<Verdict>>> {
-    let connect = connect::over_the_network(flags.tls_ca.as_deref())?;
+    let connect = connect::over_the_network(flags.trust.tls_ca.as_deref())?;
     if let (Side::Folder(a), Side::Folder(b)) = (&flags.a, &flags.b)
         && let (Ok(a), Ok(b)) = (a.canonicalize(), b.canonicalize())
         && a == b

@@ -5,6 +5,7 @@
 //! - [`kills`]: whatever dies, stalls, fills up or rots, the answers are the oracle's
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`checkpoints`]: a state that is lost comes back from the object store
+//! - [`warm`]: a partition is answered from until its next owner serves it
 //! - [`states`]: two folds of one log have one state
 //! - [`status`]: the operator sees what is served and what is not
 //! - [`dead_letters`]: what is no event is put aside, and back again where it is one after all
@@ -43,6 +44,7 @@ mod states;
 mod status;
 mod table;
 mod topic;
+mod warm;
 
 use site::Site;
 use std::path::Path;

@@ -42,11 +42,11 @@ use area::Area;
 use location::Opened;
 use parking_lot::Mutex;
 use restore::{RestoreError, Restored, Wanted};
-use schedule::Schedule;
+use schedule::{Ending, Schedule};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use track_log::{Offset, Partition};
@@ -56,6 +56,8 @@ use track_proto::clock::Clock;
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// Partitions whose files are on their way at the same time in one direction.
 const TRANSFERS_AT_ONCE: usize = 2;
+/// How long a process that ends waits for last checkpoints.
+const LAST_WITHIN: Duration = Duration::from_secs(2);
 /// How soon a download that nobody wants any more is noticed.
 const STOP_NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
@@ -87,6 +89,8 @@ pub(crate) struct Checkpoints {
     uploads: Semaphore,
     downloads: Semaphore,
     schedules: Mutex<BTreeMap<Partition, Schedule>>,
+    /// Of partitions that are no longer ours.
+    endings: Mutex<BTreeMap<Partition, Ending>>,
 }
 
 impl Checkpoints {
@@ -96,7 +100,8 @@ impl Checkpoints {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("checkpoints").enable_all().build();
         let runtime = Some(runtime.map_err(|error| refused(error.to_string()))?);
         let (uploads, downloads) = (Semaphore::new(TRANSFERS_AT_ONCE), Semaphore::new(TRANSFERS_AT_ONCE));
-        Ok(Arc::new(Self { config, opened, runtime, uploads, downloads, schedules: Mutex::default() }))
+        let (schedules, endings) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { config, opened, runtime, uploads, downloads, schedules, endings }))
     }
 
     pub(crate) fn location(&self) -> &CheckpointLocation {
@@ -151,20 +156,40 @@ impl Checkpoints {
         }
     }
 
-    /// Makes the last checkpoint of a partition that is being closed, of its store.
+    /// Makes the last checkpoint of a partition that is no longer ours, of its store.
     pub(crate) fn take_last(&self, partition: Partition, store: &Store) {
         if let Some(schedule) = self.schedules.lock().get(&partition) {
             schedule.take_last(store);
         }
     }
 
-    /// Waits for a short time until the last checkpoints of partitions that are closed have been uploaded.
-    pub(crate) fn end(&self, partitions: impl Iterator<Item = Partition>) {
-        let ended: Vec<_> = {
-            let mut schedules = self.schedules.lock();
-            partitions.filter_map(|partition| schedules.remove(&partition)).collect()
-        };
-        ended.into_iter().for_each(Schedule::end);
+    /// Makes no more checkpoints of a partition. The last one is uploaded in the background: the group does not wait for it.
+    pub(crate) fn let_go(&self, partition: Partition) {
+        let mut endings = self.endings.lock();
+        endings.retain(|_, ending| !ending.is_over());
+        endings.extend(self.schedules.lock().remove(&partition).map(|schedule| (partition, schedule.end())));
+    }
+
+    /// Lets go of a partition's last checkpoint too, where it is still being uploaded: the partition is ours again.
+    pub(crate) fn abandon(&self, partition: Partition) {
+        let ending = self.endings.lock().remove(&partition);
+        ending.into_iter().for_each(Ending::abandon);
+    }
+
+    /// When the state of a partition that is ours was as the newest checkpoint has it.
+    pub(crate) fn covered_ms(&self, partition: Partition) -> Option<i64> {
+        self.schedules.lock().get(&partition)?.covered_ms()
+    }
+
+    /// Waits for a short time until all last checkpoints have been uploaded.
+    pub(crate) fn end(&self) {
+        let schedules = std::mem::take(&mut *self.schedules.lock()).into_values().map(Schedule::end);
+        let mut endings: Vec<_> = std::mem::take(&mut *self.endings.lock()).into_values().chain(schedules).collect();
+        let until = Instant::now() + LAST_WITHIN;
+        while Instant::now() < until && !endings.iter().all(Ending::is_over) {
+            std::thread::park_timeout(STOP_NOTICED_WITHIN);
+        }
+        endings.drain(..).for_each(Ending::abandon);
     }
 }
 

@@ -103,13 +103,33 @@ async fn make(
     }
     let (partition, files, bytes) = (wanted.partition, manifest.files.len(), manifest.bytes());
     tracing::info!(partition, next_offset, files, bytes, "fetching a checkpoint");
-    let folder = store_folder.with_extension(MADE);
-    let io = CheckpointError::io(&folder);
-    remove_if_there(&folder).and_then(|()| fs::create_dir_all(&folder)).map_err(&io)?;
-    download(area, &manifest, &folder).await?;
-    File::open(&folder).and_then(|folder| folder.sync_all()).map_err(&io)?;
-    check(&folder, &manifest, wanted).map_err(unusable)?;
+    let making = Making(store_folder.with_extension(MADE));
+    let (folder, io) = (&making.0, CheckpointError::io(&making.0));
+    remove_if_there(folder).and_then(|()| fs::create_dir_all(folder)).map_err(&io)?;
+    download(area, &manifest, folder).await?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(&io)?;
+    check(folder, &manifest, wanted).map_err(unusable)?;
+    let folder = making.keep();
     Ok(Restored { folder, next_offset, appended_ms: manifest.appended_ms, bytes, took: began.elapsed() })
+}
+
+/// A folder that goes again where nothing comes of it: on a full disk it would keep the store beside it from going on.
+struct Making(PathBuf);
+
+impl Making {
+    fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty()
+            && let Err(error) = remove_if_there(&self.0)
+        {
+            tracing::warn!(folder = %self.0.display(), %error, "what was fetched of a checkpoint can't be removed");
+        }
+    }
 }
 
 async fn download(area: &Area, manifest: &Manifest, folder: &Path) -> Result<(), CheckpointError> {

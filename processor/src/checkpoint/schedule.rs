@@ -13,7 +13,7 @@ use crate::state::store::Store;
 use metrics::{counter, gauge};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,8 +21,6 @@ use tokio_util::sync::CancellationToken;
 use track_log::{Offset, Partition};
 use track_proto::clock::Clock;
 
-/// How long a partition that is closed waits for its last checkpoint to be uploaded.
-const LAST_WITHIN: Duration = Duration::from_secs(2);
 /// How often the age is told, at the least.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// What the folders of snapshots end with: one that is being uploaded, and the last one.
@@ -32,12 +30,29 @@ const OF_END: &str = "last-checkpoint";
 /// The checkpoints of one partition that is ours.
 pub(crate) struct Schedule {
     store_folder: PathBuf,
-    /// Everything before it is in the object store.
-    covered: Arc<AtomicU64>,
+    /// What is in the object store.
+    covered: Arc<Covered>,
     /// Ends the upload that is under way.
     cancel: CancellationToken,
+    /// Ends that of the last checkpoint.
+    abandon: CancellationToken,
     /// Takes the last snapshot; its end is the thread's.
     last: mpsc::Sender<SnapshotFolder>,
+    thread: JoinHandle<()>,
+}
+
+/// How far the newest checkpoint is.
+#[derive(Default)]
+struct Covered {
+    /// Everything before it is in the object store.
+    offset: AtomicU64,
+    /// That was the state at this moment, by the wall clock; 0 before the first one.
+    at_ms: AtomicI64,
+}
+
+/// A partition that is gone, and its last checkpoint that is being uploaded.
+pub(super) struct Ending {
+    abandon: CancellationToken,
     thread: JoinHandle<()>,
 }
 
@@ -52,7 +67,8 @@ impl Schedule {
     ) -> std::io::Result<Self> {
         let partition = owned.partition();
         let (last, told) = mpsc::channel();
-        let (covered, cancel) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let covered = Arc::new(Covered::default());
+        let (cancel, abandon) = (CancellationToken::new(), CancellationToken::new());
         let mut work = Work {
             partition,
             checkpoints,
@@ -63,20 +79,20 @@ impl Schedule {
             covered: Arc::clone(&covered),
             covered_at: Instant::now(),
             cancel: cancel.clone(),
+            abandon: abandon.clone(),
             known: KnownHashes::default(),
         };
         let run = move || work.run(&told);
         let thread = std::thread::Builder::new().name(format!("checkpoint-{partition}")).spawn(run)?;
-        Ok(Self { store_folder: store_folder.to_owned(), covered, cancel, last, thread })
+        Ok(Self { store_folder: store_folder.to_owned(), covered, cancel, abandon, last, thread })
     }
 
     /// Makes the last checkpoint of a store that is flushed and about to be closed. It is uploaded in the background.
     pub(super) fn take_last(&self, store: &Store) {
         self.cancel.cancel();
         let is_covered = || {
-            store
-                .progress()
-                .is_ok_and(|progress| progress.unwrap_or_default().next_offset <= self.covered.load(Ordering::Acquire))
+            let covered = self.covered.offset.load(Ordering::Acquire);
+            store.progress().is_ok_and(|progress| progress.unwrap_or_default().next_offset <= covered)
         };
         if is_covered() {
             return;
@@ -89,13 +105,28 @@ impl Schedule {
         }
     }
 
-    /// Waits until the last checkpoint is uploaded, or until its time is up.
-    pub(super) fn end(self) {
-        let Self { cancel, last, thread, .. } = self;
-        cancel.cancel();
-        drop(last);
+    /// No more checkpoints but the last one, which goes on being uploaded.
+    pub(super) fn end(self) -> Ending {
+        self.cancel.cancel();
+        Ending { abandon: self.abandon, thread: self.thread }
+    }
+
+    /// The state of that moment is in the object store.
+    pub(super) fn covered_ms(&self) -> Option<i64> {
+        Some(self.covered.at_ms.load(Ordering::Acquire)).filter(|at_ms| *at_ms > 0)
+    }
+}
+
+impl Ending {
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// The last checkpoint is not waited for any more.
+    pub(super) fn abandon(self) {
+        self.abandon.cancel();
         // A panic has been printed by its own hook.
-        let _ = thread.join();
+        let _ = self.thread.join();
     }
 }
 
@@ -107,9 +138,10 @@ struct Work {
     owned: Arc<Owned>,
     store_folder: PathBuf,
     clock: Clock,
-    covered: Arc<AtomicU64>,
+    covered: Arc<Covered>,
     covered_at: Instant,
     cancel: CancellationToken,
+    abandon: CancellationToken,
     known: KnownHashes,
 }
 
@@ -121,8 +153,7 @@ impl Work {
             let wait = due.saturating_duration_since(Instant::now()).min(TELL_EVERY);
             match told.recv_timeout(wait) {
                 Ok(last) => {
-                    let until = Instant::now() + LAST_WITHIN;
-                    let outcome = self.finish(last, until);
+                    let outcome = self.finish(last);
                     self.judge(outcome);
                     break;
                 }
@@ -143,11 +174,11 @@ impl Work {
     /// Makes a checkpoint where the state has moved since the one before.
     fn checkpoint(&mut self) -> Result<(), CheckpointError> {
         let next_offset = self.owned.next_offset();
-        if next_offset == 0 || next_offset == self.covered.load(Ordering::Acquire) {
-            self.covered_at = Instant::now();
+        let seen = (Instant::now(), (self.clock)());
+        if next_offset == 0 || next_offset == self.covered.offset.load(Ordering::Acquire) {
+            self.cover(next_offset, seen);
             return Ok(());
         }
-        let seen_at = Instant::now();
         let folder = SnapshotFolder::beside(&self.store_folder, OF_INTERVAL);
         match self.owned.with_store(|store| store.snapshot(folder.path())) {
             Ok(()) => {}
@@ -160,20 +191,20 @@ impl Work {
         let Some(snapshot) = Snapshot::read(folder, &mut self.known, || !cancel.is_cancelled())? else { return Ok(()) };
         let upload = cancel.run_until_cancelled(self.upload(&snapshot));
         if let Some(outcome) = self.checkpoints.runtime().block_on(upload) {
-            self.cover(&snapshot, seen_at, outcome?);
+            self.uploaded(&snapshot, outcome?);
+            self.cover(snapshot.next_offset(), seen);
         }
         Ok(())
     }
 
-    /// The same for the last time, of a snapshot that is made, and only for so long.
-    fn finish(&mut self, folder: SnapshotFolder, until: Instant) -> Result<(), CheckpointError> {
-        let is_late = || Instant::now() >= until;
+    /// The same for the last time, of a snapshot that is made.
+    fn finish(&mut self, folder: SnapshotFolder) -> Result<(), CheckpointError> {
         let late = || CheckpointError::Unusable("the last checkpoint was not uploaded in time".to_owned());
-        let snapshot = Snapshot::read(folder, &mut self.known, || !is_late())?.ok_or_else(late)?;
-        let upload = self.upload(&snapshot);
-        let upload = async { tokio::time::timeout_at(until.into(), upload).await };
-        let outcome = self.checkpoints.runtime().block_on(upload).map_err(|_| late())??;
-        self.cover(&snapshot, Instant::now(), outcome);
+        let abandon = self.abandon.clone();
+        let snapshot = Snapshot::read(folder, &mut self.known, || !abandon.is_cancelled())?.ok_or_else(late)?;
+        let upload = abandon.run_until_cancelled(self.upload(&snapshot));
+        let outcome = self.checkpoints.runtime().block_on(upload).ok_or_else(late)??;
+        self.uploaded(&snapshot, outcome);
         Ok(())
     }
 
@@ -190,10 +221,15 @@ impl Work {
         Ok(outcome)
     }
 
-    fn cover(&mut self, snapshot: &Snapshot, seen_at: Instant, outcome: Outcome) {
-        let (partition, next_offset): (_, Offset) = (self.partition, snapshot.next_offset());
-        self.covered.store(next_offset, Ordering::Release);
+    /// The object store has everything before that offset, which was all there was then.
+    fn cover(&mut self, next_offset: Offset, (seen_at, seen_ms): (Instant, i64)) {
+        self.covered.offset.store(next_offset, Ordering::Release);
+        self.covered.at_ms.store(seen_ms, Ordering::Release);
         self.covered_at = seen_at;
+    }
+
+    fn uploaded(&self, snapshot: &Snapshot, outcome: Outcome) {
+        let (partition, next_offset) = (self.partition, snapshot.next_offset());
         match outcome {
             Outcome::Written { files, bytes } => {
                 counter!("track_checkpoints_total", "partition" => partition.to_string()).increment(1);

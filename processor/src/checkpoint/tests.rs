@@ -264,6 +264,8 @@ async fn what_is_corrupt_or_half_there_is_passed_over_for_the_one_before() {
         new.files.iter().find(|file| old.files.iter().any(|old| old.hash == file.hash && old.bytes > 0)).unwrap();
     flip_a_bit(&files.join(&table.hash));
     assert_eq!(bench.restored().await, None);
+    // Nothing of what was fetched takes room from the store that goes on.
+    assert_eq!(names(&bench.dir.path().join("restored")), ["partition-0003".to_owned()].into());
 }
 
 #[tokio::test]

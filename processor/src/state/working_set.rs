@@ -40,7 +40,7 @@ use days::{Days, Place};
 use names::Names;
 use rocksdb::WriteBatch;
 use rows::{BatchedRows, Row, StoredRows};
-use rustc_hash::FxHashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use totals::Totals;
@@ -95,7 +95,7 @@ pub(crate) struct WorkingSet {
     total_counts: Totals<Count>,
     total_sessions: Totals<SessionSum>,
     /// Those that are new.
-    marks: FxHashMap<Key, StreamSeconds>,
+    marks: HashMap<Key, StreamSeconds>,
 }
 
 impl WorkingSet {
@@ -107,7 +107,7 @@ impl WorkingSet {
             users: Users::default(),
             total_counts: Totals::default(),
             total_sessions: Totals::default(),
-            marks: FxHashMap::default(),
+            marks: HashMap::default(),
         }
     }
 

@@ -114,15 +114,6 @@ async fn where_one_fails_the_next_is_asked() {
 }
 
 #[tokio::test]
-async fn a_silent_one_leaves_time_for_the_next() {
-    let cluster = Cluster::with_timeout(1, Duration::from_secs(2));
-    let silent = cluster.add_heard_at("a", NEXT_OFFSET + 1, Instant::now(), [(0, Behaviour::Hang)]);
-    cluster.add("b", [(0, plays(2))]);
-    assert_eq!(cluster.get(JANUARY).await, answer(2));
-    assert_eq!(silent.asked_partitions(), [0]);
-}
-
-#[tokio::test]
 async fn a_partition_without_an_answer_is_said() {
     for failing in [Behaviour::Fail(Code::Unavailable), Behaviour::Panic] {
         let cluster = Cluster::new(2);

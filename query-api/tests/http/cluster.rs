@@ -61,6 +61,7 @@ impl Processor {
             partition: *partition,
             state: PartitionState::Serving.into(),
             as_of: Some(AsOf { next_offset, ..AsOf::default() }),
+            ..PartitionStatus::default()
         });
         Owner { url, partitions: partitions.collect(), partition_count, ..Owner::default() }
     }

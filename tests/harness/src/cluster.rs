@@ -156,15 +156,19 @@ impl Cluster {
 /// # Errors
 /// Where it does not answer.
 pub fn serving(processor: &Track) -> Result<BTreeSet<u32>> {
+    in_state(processor, PartitionState::Serving)
+}
+
+/// The partitions that a processor has in this state, as it says itself.
+///
+/// # Errors
+/// Where it does not answer.
+pub fn in_state(processor: &Track, state: PartitionState) -> Result<BTreeSet<u32>> {
     let url = format!("http://{}", processor.grpc().context("not a processor")?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
         PartitionsClient::connect(url).await?.status(StatusRequest {}).await.map_err(anyhow::Error::from)
     })?;
     let partitions = status.into_inner().partitions;
-    Ok(partitions
-        .iter()
-        .filter(|status| status.state() == PartitionState::Serving)
-        .map(|status| status.partition)
-        .collect())
+    Ok(partitions.iter().filter(|status| status.state() == state).map(|status| status.partition).collect())
 }

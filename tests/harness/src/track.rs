@@ -71,6 +71,13 @@ impl Start {
         self
     }
 
+    /// With a flag that has no value of its own, or has it behind its own `=`.
+    #[must_use]
+    pub fn switch(mut self, flag: &str) -> Self {
+        self.args.push(flag.to_owned());
+        self
+    }
+
     /// With a variable in its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

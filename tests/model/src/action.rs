@@ -2,7 +2,7 @@
 
 use crate::ask::{Asking, Reply};
 use crate::owners::Told;
-use crate::processor::{Life, Processor, Source};
+use crate::processor::{Life, Owned, Processor, Source};
 use crate::scatter::Query;
 use crate::system::System;
 use crate::{CHECKPOINTS_KEPT, Cluster, Group, Mutation, Partition, ProcessorId};
@@ -20,6 +20,8 @@ pub enum Action {
     Evict(Group, Partition),
     /// An owner that was given up learns of it.
     LearnRevoked(ProcessorId, Partition),
+    /// A processor answers no longer from a partition that it has left: another serves it, or its time is up.
+    LetGo(ProcessorId, Partition),
     /// The next record is folded and written.
     Fold(ProcessorId, Partition),
     /// A partition with nothing to fold finds itself at the end of the log.
@@ -85,10 +87,8 @@ impl System {
         for (group, assignments) in self.assignments.iter().enumerate() {
             for (partition, assignment) in assignments.iter().enumerate() {
                 let Some(owner) = assignment.owner else {
-                    let is_free = |to: &ProcessorId| {
-                        let processor = &self.processors[*to];
-                        cluster.groups[*to] == group && processor.is_running() && processor.owned[partition].is_none()
-                    };
+                    let is_free =
+                        |to: &ProcessorId| cluster.groups[*to] == group && self.processors[*to].may_take(partition);
                     for to in (0..self.processors.len()).filter(is_free) {
                         let sources = self.sources(partition, to).into_iter();
                         actions.extend(sources.map(|from| Action::Assign(group, partition, to, from)));
@@ -106,6 +106,9 @@ impl System {
     }
 
     fn fold_actions(&self, cluster: &Cluster, processor: ProcessorId, partition: Partition, actions: &mut Vec<Action>) {
+        if self.processors[processor].having(partition).is_some_and(Owned::is_leaving) {
+            actions.push(Action::LetGo(processor, partition));
+        }
         let Some(owned) = self.processors[processor].working_on(partition) else { return };
         if self.lingers(cluster, processor, partition) {
             actions.push(Action::LearnRevoked(processor, partition));
@@ -196,7 +199,7 @@ impl System {
             Action::Revoke(group, partition) => {
                 self.chances.moves -= 1;
                 if let Some(owner) = self.assignments[group][partition].owner.take() {
-                    self.processors[owner].close(partition);
+                    self.processors[owner].leave(partition, cluster.is_warm);
                 }
             }
             Action::Evict(group, partition) => {
@@ -206,7 +209,8 @@ impl System {
                     self.chances.moves -= 1;
                 }
             }
-            Action::LearnRevoked(processor, partition) => self.processors[processor].close(partition),
+            Action::LearnRevoked(processor, partition) => self.processors[processor].leave(partition, cluster.is_warm),
+            Action::LetGo(processor, partition) => self.processors[processor].close(partition),
             Action::Fold(processor, partition) => {
                 if let Some(owned) = &mut self.processors[processor].owned[partition] {
                     owned.fold();

@@ -157,10 +157,15 @@ impl System {
         let asked = &self.processors[processor];
         match (asked.life, asked.owned[partition]) {
             (Life::Frozen, _) => Reply::None,
-            (Life::Running, Some(owned)) if owned.is_serving() => {
+            (Life::Running, Some(owned)) if owned.answers() => {
                 let is_ignored = cluster.mutation == Some(Mutation::MinOffsetIgnored);
                 let is_reached = min_offset.is_none_or(|min_offset| owned.folded.next_offset > min_offset);
-                if is_reached || is_ignored { Reply::Answer(owned) } else { Reply::None }
+                match is_reached || is_ignored {
+                    true => Reply::Answer(owned),
+                    // It will never be there.
+                    false if owned.is_leaving() => Reply::Refused,
+                    false => Reply::None,
+                }
             }
             _ => Reply::Refused,
         }

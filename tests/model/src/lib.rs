@@ -58,6 +58,8 @@ pub struct Cluster {
     pub coming_back: usize,
     /// How often each fault happens.
     pub chances: Chances,
+    /// Whether who loses a partition goes on answering from it for a while. One that stops does so before its goodbye.
+    pub is_warm: bool,
     /// Whether a query is asked.
     pub is_queried: bool,
     /// The mistake that is made, if any.

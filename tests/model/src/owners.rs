@@ -24,8 +24,8 @@ impl System {
     /// and an offset where it decides between two.
     pub(crate) fn news_of(&self, cluster: &Cluster, processor: ProcessorId) -> Option<Told> {
         let serves = |partition| {
-            let owned = self.processors[processor].working_on(partition)?;
-            let is_told = owned.is_serving() && cluster.mutation != Some(Mutation::ServingNotTold);
+            let owned = self.processors[processor].having(partition)?;
+            let is_told = owned.answers() && cluster.mutation != Some(Mutation::ServingNotTold);
             is_told.then_some(owned.folded.next_offset)
         };
         let serving: Vec<_> = (0..cluster.partitions).map(serves).collect();

@@ -34,6 +34,8 @@ pub(crate) enum Stage {
     Restoring,
     /// It does.
     Serving,
+    /// It is another's by now, and answers with what it has.
+    Leaving,
 }
 
 /// Where a new owner's state comes from.
@@ -67,9 +69,19 @@ impl Processor {
         self.life == Life::Running
     }
 
-    /// A partition that it works on, which takes a process that runs.
-    pub(crate) fn working_on(&self, partition: Partition) -> Option<&Owned> {
+    /// A partition that it has, which takes a process that runs.
+    pub(crate) fn having(&self, partition: Partition) -> Option<&Owned> {
         self.owned[partition].as_ref().filter(|_| self.is_running())
+    }
+
+    /// One that it folds.
+    pub(crate) fn working_on(&self, partition: Partition) -> Option<&Owned> {
+        self.having(partition).filter(|owned| !owned.is_leaving())
+    }
+
+    /// Whether the group may give it a partition.
+    pub(crate) fn may_take(&self, partition: Partition) -> bool {
+        self.is_running() && self.working_on(partition).is_none()
     }
 
     /// Takes a partition whose log ends at `log_end` now; a checkpoint replaces what is on disk.
@@ -95,6 +107,17 @@ impl Processor {
     pub(crate) fn close(&mut self, partition: Partition) {
         if let Some(owned) = self.owned[partition].take() {
             self.disk[partition] = owned.folded;
+        }
+    }
+
+    /// Drains a partition, and lets go of it unless it answers and is to go on with that: `processor/src/leaving.rs`.
+    pub(crate) fn leave(&mut self, partition: Partition, is_warm: bool) {
+        match &mut self.owned[partition] {
+            Some(owned) if is_warm && owned.answers() => {
+                self.disk[partition] = owned.folded;
+                owned.stage = Stage::Leaving;
+            }
+            _ => self.close(partition),
         }
     }
 
@@ -149,5 +172,13 @@ impl Owned {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.stage == Stage::Serving
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stage == Stage::Leaving
+    }
+
+    pub(crate) fn answers(&self) -> bool {
+        self.is_serving() || self.is_leaving()
     }
 }

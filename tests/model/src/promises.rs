@@ -74,7 +74,7 @@ fn states_are_prefixes(system: &System) -> bool {
 
 fn served_are_restored(system: &System) -> bool {
     let owned = system.processors.iter().flat_map(|processor| processor.owned.iter().flatten());
-    owned.into_iter().all(|owned| !owned.is_serving() || owned.is_restored())
+    owned.into_iter().all(|owned| !owned.answers() || owned.is_restored())
 }
 
 fn rights_differ(cluster: &Cluster, system: &System) -> bool {

@@ -20,6 +20,8 @@ pub enum Sight {
     AnsweredFromCheckpoint,
     /// By one that had lost the partition and did not know: a prefix all the same.
     AnsweredByOldOwner,
+    /// By one that was leaving the partition.
+    AnsweredByLeaving,
     /// With all that the log had when it was asked.
     AnsweredWithPosition,
     /// 503 with numbers.
@@ -45,6 +47,9 @@ impl Sight {
             }),
             Self::AnsweredByOldOwner => Property::sometimes("answered by an old owner", |_, system: &System| {
                 answers(system).any(|answer| answer.is_from_old_owner)
+            }),
+            Self::AnsweredByLeaving => Property::sometimes("answered by who leaves", |_, system: &System| {
+                answers(system).any(|answer| answer.owned.is_leaving())
             }),
             Self::AnsweredWithPosition => Property::sometimes("answered with a position", |_, system: &System| {
                 let position = |partition: usize| system.query.as_ref()?.min_offsets[partition];

@@ -20,6 +20,7 @@ fn pair() -> Cluster {
         groups: vec![0, 0],
         coming_back: 2,
         chances: NO_FAULT,
+        is_warm: false,
         is_queried: true,
         mutation: None,
         sights: vec![],
@@ -38,6 +39,13 @@ fn moved() -> Cluster {
         Sight::Unavailable,
     ];
     Cluster { chances, sights, ..pair() }
+}
+
+/// The same, and who loses it goes on answering from it for a while.
+fn moved_warm() -> Cluster {
+    let mut cluster = Cluster { is_warm: true, ..moved() };
+    cluster.sights.push(Sight::AnsweredByLeaving);
+    cluster
 }
 
 /// An owner dies, and checkpoints may be there.
@@ -91,6 +99,16 @@ fn look_for(promise: &'static str, mutation: Mutation, cluster: Cluster) {
 #[test]
 fn a_partition_is_moved() {
     look(moved());
+}
+
+#[test]
+fn a_partition_is_moved_warm() {
+    look(moved_warm());
+}
+
+#[test]
+fn all_is_served_again_after_a_warm_move() {
+    look(Cluster { is_warm: true, ..faulty() });
 }
 
 #[test]
@@ -200,6 +218,7 @@ fn a_missing_partition_that_is_left_out_is_found() {
 #[test]
 fn an_ignored_position_is_found() {
     look_for(POSITION_REACHED, Mutation::MinOffsetIgnored, replicas());
+    look_for(POSITION_REACHED, Mutation::MinOffsetIgnored, moved_warm());
 }
 
 #[test]
