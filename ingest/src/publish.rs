@@ -26,7 +26,7 @@ pub(crate) async fn publish(ingest: &Shared, records: Vec<NewRecord>) -> Result<
                 // Expected under load, and counted.
                 AppendError::Busy => tracing::debug!(events, "the log's queue is full"),
                 AppendError::NotAppended(_) | AppendError::Unavailable(_) => {
-                    tracing::warn!(events, %error, "events were not logged")
+                    tracing::warn!(events, %error, "events were not logged");
                 }
             }
             Err(Refusal::Append { error, events })
