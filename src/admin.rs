@@ -48,8 +48,8 @@ pub(crate) fn record_metrics(role: &'static str) -> Result<PrometheusHandle, Bui
     Ok(handle)
 }
 
-/// Whether a room can do its work, and if not, why.
-pub(crate) type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Whether a room can do its work, with what an operator should know all the same; and if not, why.
+pub(crate) type Check = Arc<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
 
 /// Whether each room of this process can do its work.
 #[derive(Clone, Default)]
@@ -60,6 +60,15 @@ pub(crate) struct Readiness {
 impl Readiness {
     /// From now on the room is as ready as `check` says.
     pub(crate) fn watch(&self, room: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.watch_noting(room, move || check().map(|()| None));
+    }
+
+    /// The same for a room that may be ready and still have something to say.
+    pub(crate) fn watch_noting(
+        &self,
+        room: &'static str,
+        check: impl Fn() -> Result<Option<String>, String> + Send + Sync + 'static,
+    ) {
         self.rooms.lock().insert(room, Arc::new(check));
     }
 
@@ -78,7 +87,14 @@ impl Readiness {
             .collect();
         let rooms: serde_json::Map<_, _> = states
             .iter()
-            .map(|(room, state)| ((*room).to_owned(), state.as_ref().map_or_else(String::as_str, |()| "ready").into()))
+            .map(|(room, state)| {
+                let text = match state {
+                    Ok(None) => "ready".to_owned(),
+                    Ok(Some(note)) => format!("ready, {note}"),
+                    Err(reason) => reason.clone(),
+                };
+                ((*room).to_owned(), text.into())
+            })
             .collect();
         if reasons.is_empty() {
             answer::json(
@@ -153,6 +169,10 @@ mod tests {
 
         readiness.watch("ingest", || Ok(()));
         assert_eq!(get(&readiness, "/readyz").await.0, 200);
+
+        readiness.watch_noting("ingest", || Ok(Some("spooling".to_owned())));
+        let (code, body) = get(&readiness, "/readyz").await;
+        assert_eq!((code, body.contains("ready, spooling")), (200, true), "{body}");
     }
 
     #[tokio::test]

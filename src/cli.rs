@@ -27,7 +27,8 @@ struct Cli {
 enum RoleCommand {
     /// Take events over HTTP and append them to Kafka.
     ///
-    /// POST /track and POST /track/batch; an event is answered when Kafka has it for good.
+    /// POST /track and POST /track/batch; an event is answered when Kafka has it for good, or while Kafka is away the disk
+    /// that --spool names.
     Ingest(IngestFlags),
     /// Fold partitions of the log into counters and sessions.
     ///
@@ -363,6 +364,9 @@ mod tests {
             ("ingest --kafka-brokers :9092", "--kafka-brokers", "host:port"),
             ("ingest --kafka-property sasl", "--kafka-property", "key=value"),
             ("ingest --replication-factor 0", "--replication-factor", "1.."),
+            ("ingest --spool-size-max 1MiB", "--spool-size-max", "at least"),
+            ("ingest --spool-size-max much", "--spool-size-max", "512MiB"),
+            ("ingest --spool", "--spool", "required"),
             ("processor --group-protocol new", "--group-protocol", "classic"),
             ("processor --advertise-url p1:8082", "--advertise-url", "http://"),
             ("processor --advertise-url http://p1:8082/x", "--advertise-url", "http://"),

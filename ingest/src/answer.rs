@@ -5,11 +5,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response as HttpResponse, StatusCode};
 use serde::Serialize;
-use track_log::Position;
+use track_log::{Accepted, Position};
 use warp::reply::Response;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Where the events went, for a query that must see them: `<partition>:<offset>`, one for each partition touched.
+/// Where the events went, for a query that must see them: `<partition>:<offset>`, one for each partition touched. Events
+/// that are on their way to the log have no place yet, and their answer no such header.
 const TRACK_POSITION: HeaderName = HeaderName::from_static("track-position");
 
 /// An event of a batch that was not accepted.
@@ -51,7 +52,7 @@ struct Refused<'a> {
 }
 
 /// The event of `POST /track` is durable.
-pub(crate) fn logged(positions: &[Position], warnings: Warnings) -> Response {
+pub(crate) fn logged(accepted: &Accepted, warnings: Warnings) -> Response {
     let body = if warnings.is_empty() {
         Bytes::from_static(br#"{"status":"success","message":"Event logged."}"#)
     } else {
@@ -59,16 +60,15 @@ pub(crate) fn logged(positions: &[Position], warnings: Warnings) -> Response {
         let message = "Event logged.";
         json(&Logged { status: "success", message, accepted: None, rejected: None, warnings: &warnings, warned: &[] })
     };
-    with_positions(body, positions)
+    with_positions(body, accepted)
 }
 
-/// The good events of `POST /track/batch` are durable.
-pub(crate) fn batch_logged(positions: &[Position], rejected: &[Rejected], warned: &[Warned]) -> Response {
-    let accepted = positions.len();
-    let message = &if accepted == 1 { "1 event logged.".to_owned() } else { format!("{accepted} events logged.") };
-    let (accepted, rejected) = (Some(accepted), Some(rejected));
-    let body = json(&Logged { status: "success", message, accepted, rejected, warnings: &[], warned });
-    with_positions(body, positions)
+/// The good events of `POST /track/batch`, so many, are durable.
+pub(crate) fn batch_logged(events: usize, accepted: &Accepted, rejected: &[Rejected], warned: &[Warned]) -> Response {
+    let message = &if events == 1 { "1 event logged.".to_owned() } else { format!("{events} events logged.") };
+    let rejected = Some(rejected);
+    let body = json(&Logged { status: "success", message, accepted: Some(events), rejected, warnings: &[], warned });
+    with_positions(body, accepted)
 }
 
 /// Nothing was accepted.
@@ -76,7 +76,8 @@ pub(crate) fn refused(status: StatusCode, message: &str, rejected: &[Rejected]) 
     respond(status, json(&Refused { status: "error", message, rejected }))
 }
 
-fn with_positions(body: Bytes, positions: &[Position]) -> Response {
+fn with_positions(body: Bytes, accepted: &Accepted) -> Response {
+    let Accepted::OnLog(positions) = accepted else { return respond(StatusCode::OK, body) };
     let mut text = Vec::with_capacity(24);
     let mut add = |position: &Position| {
         if !text.is_empty() {
@@ -86,7 +87,7 @@ fn with_positions(body: Bytes, positions: &[Position]) -> Response {
         text.push(b':');
         text.extend_from_slice(itoa::Buffer::new().format(position.offset).as_bytes());
     };
-    if let [position] = positions {
+    if let [position] = &positions[..] {
         add(position);
     } else {
         // Partitions are few and positions are many.
@@ -125,7 +126,20 @@ mod tests {
     fn a_batch_names_the_highest_offset_of_each_partition() {
         let positions = [(3, 7), (0, 1), (3, 9), (0, 2), (3, 8)];
         let positions = positions.map(|(partition, offset)| Position { partition, offset });
-        assert_eq!(with_positions(Bytes::new(), &positions).headers()[TRACK_POSITION], "0:2,3:9");
-        assert_eq!(with_positions(Bytes::new(), &positions[..1]).headers()[TRACK_POSITION], "3:7");
+        let told = |positions: &[Position]| {
+            let response = with_positions(Bytes::new(), &Accepted::OnLog(positions.to_vec()));
+            response.headers()[TRACK_POSITION].clone()
+        };
+        assert_eq!(told(&positions), "0:2,3:9");
+        assert_eq!(told(&positions[..1]), "3:7");
+    }
+
+    #[test]
+    fn what_is_not_on_the_log_yet_is_a_success_without_a_position() {
+        let one = logged(&Accepted::Spooled, Warnings::default());
+        let batch = batch_logged(3, &Accepted::Spooled, &[], &[]);
+        for response in [&one, &batch] {
+            assert_eq!((response.status(), response.headers().get(TRACK_POSITION)), (StatusCode::OK, None));
+        }
     }
 }

@@ -111,8 +111,9 @@ const fn key(tag: u8, wire_type: WireType) -> u8 {
     tag << 3 | wire_type as u8
 }
 
-/// Makes ids for events that have none: UUIDs of version 7 (RFC 9562). Nothing is looked up by them and no duplicate is
-/// found by them, so they need to differ, not to be secret: a seed of 128 random bits a process, and a counter.
+/// Makes ids for events that have none: UUIDs of version 7 (RFC 9562). Nothing is looked up by them, and duplicates are found
+/// by them only where track itself may append a record twice, so they need to differ, not to be secret: a seed of 128
+/// random bits a process, and a counter.
 pub(crate) struct Ids {
     seed: [u64; 2],
     made: AtomicU64,

@@ -186,7 +186,9 @@ impl Refusal {
             Self::Encoding { .. } => (Reason::Encoding, 1),
             Self::Overload => (Reason::Overload, 1),
             Self::Append { error: AppendError::Busy, events } => (Reason::LogBusy, *events),
-            Self::Append { error: AppendError::Unavailable(_), events } => (Reason::LogUnavailable, *events),
+            Self::Append { error: AppendError::NotAppended(_) | AppendError::Unavailable(_), events } => {
+                (Reason::LogUnavailable, *events)
+            }
             Self::AppendTimeout { events } => (Reason::LogTimeout, *events),
         })
     }

@@ -63,7 +63,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 async fn check_answer(is_batch: bool, encoding: Option<&str>, sent: &[u8]) {
     let log = Arc::new(Taken::default());
-    let ingest = Ingest::new(Config::default(), Arc::clone(&log) as Arc<dyn Append>, Arc::new(|| NOW_MS));
+    let ingest = Ingest::new(Config::default(), Arc::clone(&log) as _, Arc::new(|| NOW_MS));
     let path = if is_batch { "/track/batch" } else { "/track" };
     let request = warp::test::request().method("POST").path(path).body(sent);
     let request = match encoding {

@@ -35,7 +35,7 @@ use inflight::Inflight;
 use meters::Meters;
 use std::sync::Arc;
 use std::time::Duration;
-use track_log::Append;
+use track_log::Accept;
 use track_proto::clock::Clock;
 
 /// What ingest may spend on a request, and on all of them together.
@@ -62,7 +62,7 @@ pub struct Ingest {
 struct Shared {
     request_timeout: Duration,
     inflight: Inflight,
-    log: Arc<dyn Append>,
+    log: Arc<dyn Accept>,
     clock: Clock,
     ids: Ids,
     meters: Meters,
@@ -71,7 +71,7 @@ struct Shared {
 impl Ingest {
     /// Events go to `log`; `clock` is the server's time. Counts go to the metrics recorder that is installed by now.
     #[must_use]
-    pub fn new(config: Config, log: Arc<dyn Append>, clock: Clock) -> Self {
+    pub fn new(config: Config, log: Arc<dyn Accept>, clock: Clock) -> Self {
         Self {
             shared: Arc::new(Shared {
                 request_timeout: config.request_timeout,

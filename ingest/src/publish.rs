@@ -5,27 +5,29 @@ use crate::error::Refusal;
 use fail::fail_point;
 use std::time::Instant;
 use tokio::time::timeout;
-use track_log::{AppendError, NewRecord, Position};
+use track_log::{Accepted, AppendError, NewRecord};
 
-/// Appends `records`, and returns where they are once they are durable.
+/// Appends `records`, and returns once they are durable, with where they are on the log if they are there already.
 ///
 /// # Errors
 /// [`Refusal::Append`] or [`Refusal::AppendTimeout`]: then the client must be told that they may not be.
-pub(crate) async fn publish(ingest: &Shared, records: Vec<NewRecord>) -> Result<Vec<Position>, Refusal> {
+pub(crate) async fn publish(ingest: &Shared, records: Vec<NewRecord>) -> Result<Accepted, Refusal> {
     let events = records.len() as u64;
     let started = Instant::now();
-    match timeout(ingest.request_timeout, ingest.log.append(records)).await {
-        Ok(Ok(positions)) => {
+    match timeout(ingest.request_timeout, ingest.log.accept(records)).await {
+        Ok(Ok(accepted)) => {
             fail_point!("ingest-appended", |_| std::process::abort());
             ingest.meters.appended_within(started.elapsed());
             ingest.meters.accept(events);
-            Ok(positions)
+            Ok(accepted)
         }
         Ok(Err(error)) => {
             match &error {
                 // Expected under load, and counted.
                 AppendError::Busy => tracing::debug!(events, "the log's queue is full"),
-                AppendError::Unavailable(_) => tracing::warn!(events, %error, "events were not logged"),
+                AppendError::NotAppended(_) | AppendError::Unavailable(_) => {
+                    tracing::warn!(events, %error, "events were not logged");
+                }
             }
             Err(Refusal::Append { error, events })
         }

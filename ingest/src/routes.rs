@@ -70,8 +70,8 @@ impl Shared {
         let body = self.read(headers, body, &ONE, &mut held).await?;
         let (records, warnings) = self.one_record(&body)?;
         drop(body);
-        let positions = publish::publish(self, records).await?;
-        Ok(answer::logged(&positions, warnings))
+        let accepted = publish::publish(self, records).await?;
+        Ok(answer::logged(&accepted, warnings))
     }
 
     async fn log_batch<S, B, E>(&self, headers: &HeaderMap, body: S) -> Result<Response, Refusal>
@@ -85,8 +85,9 @@ impl Shared {
         let batch = self.batch_of_records(&body, &mut held)?;
         held.shrink(body.len());
         drop(body);
-        let positions = publish::publish(self, batch.records).await?;
-        Ok(answer::batch_logged(&positions, &batch.rejected, &batch.warnings))
+        let events = batch.records.len();
+        let accepted = publish::publish(self, batch.records).await?;
+        Ok(answer::batch_logged(events, &accepted, &batch.rejected, &batch.warnings))
     }
 
     async fn read<S, B, E>(

@@ -22,7 +22,7 @@ pub(crate) struct Event<'a> {
 }
 
 /// What was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Warnings {
     future: bool,
     truncated: bool,

@@ -410,9 +410,12 @@ async fn batches_that_are_refused() {
 
 #[tokio::test]
 async fn a_log_that_does_not_take_it_is_never_a_success() {
-    for mood in
-        [Mood::Fails(AppendError::Busy), Mood::Fails(AppendError::Unavailable("no brokers".into())), Mood::NeverAnswers]
-    {
+    for mood in [
+        Mood::Fails(AppendError::Busy),
+        Mood::Fails(AppendError::NotAppended("no brokers".into())),
+        Mood::Fails(AppendError::Unavailable("no answer".into())),
+        Mood::NeverAnswers,
+    ] {
         for path in ["/track", "/track/batch"] {
             let log = MemoryLog::new(mood.clone());
             let config = Config { request_timeout: Duration::from_millis(20), ..Config::default() };

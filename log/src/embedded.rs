@@ -20,6 +20,9 @@ use crate::{
     Append, AppendError, Bounds, LogError, Member, NewRecord, Offset, Partition, PartitionReader, Position, ReadLog,
     Subscribe, Subscription,
 };
+pub(crate) use folder::sync_dir;
+pub(crate) use frame::frame_length;
+
 use folder::Folder;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -127,6 +130,24 @@ impl EmbeddedLog {
         Self::open(Config::new(dir, partition_count), clock).map(Some)
     }
 
+    /// Lets go of the records before `before` of a partition, all of which have been made good use of: segments that have
+    /// no others are removed soon, with the last one where nothing is left at all.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] where there is no such partition.
+    pub fn forget(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+        let log = self.partition(partition)?;
+        log.forget(before);
+        log.queue.wake();
+        Ok(())
+    }
+
+    /// What the records of all partitions take on disk, in bytes; a file is longer by a step of zeros at most.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.bytes()).sum()
+    }
+
     fn partition(&self, partition: Partition) -> Result<&Arc<PartitionLog>, LogError> {
         let count = self.partitions.len();
         let found = usize::try_from(partition).ok().and_then(|i| self.partitions.get(i));
@@ -229,6 +250,6 @@ impl Subscribe for EmbeddedLog {
     }
 }
 
-fn io_error(doing: &str, path: &Path, source: std::io::Error) -> LogError {
+pub(crate) fn io_error(doing: &str, path: &Path, source: std::io::Error) -> LogError {
     LogError::Io { context: format!("can't {doing} {}", path.display()), source }
 }

@@ -1,21 +1,25 @@
 //! The seam to the event log: what the rest of track needs of one, and the two there are.
 //!
 //! - [`Append`]: durable or an error, never in between
+//! - [`Accept`]: what ingest asks for: durable, on the log or on the way to it
 //! - [`ReadLog`] and [`PartitionReader`]: read one partition from an offset
 //! - [`Subscribe`] and [`Member`]: be given partitions to read, together with other processes
 //! - [`Bulletin`]: last value per key, for all to see
 //! - [`embedded`]: segments in a folder, for one process
 //! - [`kafka`]: Apache Kafka through librdkafka
+//! - [`spool`]: on this machine's disk while Kafka is away
 //!
-//! Both pass the one suite in `log/tests/conformance/`.
+//! The two logs pass the one suite in `log/tests/conformance/`.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod embedded;
 pub mod kafka;
+pub mod spool;
 
 /// The number of a partition, from 0.
 pub type Partition = u32;
@@ -62,13 +66,19 @@ pub struct Bounds {
     pub end: Offset,
 }
 
-/// Why records were not appended. Some of them may be on the log all the same: the caller must not say that they are.
+/// Why records were not appended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// More is waiting to be appended than the log is willing to hold in memory. Come back in a moment.
+    /// More is waiting to be appended than the log is willing to hold in memory. Come back in a moment. None of the
+    /// records is on the log.
     #[error("the log's queue is full")]
     Busy,
-    /// The disk is full or broken, the brokers can't be reached, or the log is closed.
+    /// The brokers can't be reached or do not take it, and none of the records is on the log: it is known that none was
+    /// sent to where it could have been kept.
+    #[error("the log is unavailable: {0}")]
+    NotAppended(String),
+    /// The disk is full or broken, the brokers can't be reached, or the log is closed. Some of the records may be on the
+    /// log all the same: the caller must not say that they are.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
 }
@@ -126,6 +136,30 @@ pub trait Append: Send + Sync {
     /// # Errors
     /// What stands in the way, for an operator to read.
     fn check_ready(&self) -> Result<(), String>;
+}
+
+/// What became of records that were taken: each is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// On the log, at these positions in the order of the records.
+    OnLog(Vec<Position>),
+    /// On this machine's disk. They have no positions yet; each will be on the log, and count once.
+    Spooled,
+}
+
+/// Takes records off the hands of who has checked them. Every log does.
+pub trait Accept: Send + Sync {
+    /// Resolves when each of `records` is durable.
+    ///
+    /// # Errors
+    /// Resolves to [`AppendError`] where one of the records is not known to be durable.
+    fn accept(&self, records: Vec<NewRecord>) -> BoxFuture<'static, Result<Accepted, AppendError>>;
+}
+
+impl<A: Append + ?Sized> Accept for A {
+    fn accept(&self, records: Vec<NewRecord>) -> BoxFuture<'static, Result<Accepted, AppendError>> {
+        self.append(records).map_ok(Accepted::OnLog).boxed()
+    }
 }
 
 /// Reads any partition from any offset.

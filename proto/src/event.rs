@@ -175,6 +175,26 @@ pub fn view<'a>(key: Option<&[u8]>, value: &'a [u8]) -> Result<EventView<'a>, Ma
     }
 }
 
+/// Whether the event in a record's value counts once, however often the record is appended: its id is remembered.
+#[must_use]
+pub fn counts_once(value: &[u8]) -> bool {
+    Fields::read(value).is_some_and(|fields| fields.client_event_id)
+}
+
+/// The same event as one that counts once, by the id that it has, whoever chose it. For a record that may have to be
+/// appended a second time; what is no event, or one without any id, stays as it is.
+#[must_use]
+pub fn made_to_count_once(value: &Bytes) -> Bytes {
+    match Fields::read(value) {
+        Some(fields) if !fields.client_event_id && !fields.event_id.is_empty() => {
+            // A field that comes again counts; what else the producer wrote stays to the letter.
+            let field = encode(&Event { client_event_id: true, ..Event::default() });
+            [&value[..], &field[..]].concat().into()
+        }
+        _ => value.clone(),
+    }
+}
+
 fn view_value(value: &[u8]) -> Result<EventView<'_>, Malformed> {
     if value.is_empty() {
         return Err(Malformed::NoValue);
@@ -260,6 +280,20 @@ mod tests {
         assert_eq!(decode(Some(b"u1"), b""), Err(Malformed::NoValue));
         assert_eq!(decode_value(&encode(&event())), Ok(event()));
         assert!(matches!(decode(Some(b"u1"), &encode(&event())[..9]), Err(Malformed::Envelope(_))));
+    }
+
+    #[test]
+    fn an_event_is_made_to_count_once_by_the_id_it_has() {
+        let ours = encode(&Event { client_event_id: false, ..event() });
+        assert!(!counts_once(&ours));
+        let once = made_to_count_once(&ours);
+        assert_eq!((counts_once(&once), decode(Some(b"u1"), &once)), (true, Ok(event())));
+        assert_eq!(made_to_count_once(&once), once);
+        // An id of no length is none, and would be refused.
+        let without = encode(&Event { event_id: String::new(), client_event_id: false, ..event() });
+        for value in [without, Bytes::from_static(b"no event"), Bytes::new()] {
+            assert_eq!(made_to_count_once(&value), value);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod fold;
 mod kafka;
 mod listen;
 mod load;
+mod spool;
 mod status;
 mod values;
 
@@ -15,6 +16,7 @@ pub(crate) use fold::FoldFlags;
 pub(crate) use kafka::{BrokerFlags, GroupProtocol, KafkaFlags};
 pub(crate) use listen::{CommonFlags, LogFlags, LogFormat, PublicFlags, TlsFlags};
 pub(crate) use load::{LoadFlags, Target};
+pub(crate) use spool::SpoolFlags;
 pub(crate) use status::StatusFlags;
 
 use clap::Args;
@@ -44,6 +46,8 @@ pub(crate) struct StandaloneFlags {
 pub(crate) struct IngestFlags {
     #[command(flatten)]
     pub(crate) public: PublicFlags,
+    #[command(flatten)]
+    pub(crate) spool: SpoolFlags,
     #[command(flatten)]
     pub(crate) kafka: KafkaFlags,
     #[command(flatten)]

@@ -10,6 +10,8 @@ use track_proto::event;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Below it RocksDB's buffers are too small to be of use.
 const MEMORY_MIN: ByteSize = ByteSize::mib(32);
+/// Room for the largest batch, whose events are a little longer on the log than in the request.
+const SPOOL_MIN: ByteSize = ByteSize::mib(32);
 
 /// Several pairs in one value: a line each.
 #[derive(Debug, Clone)]
@@ -78,8 +80,16 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn memory(text: &str) -> Result<ByteSize, String> {
+    size(text, MEMORY_MIN)
+}
+
+pub(super) fn spool_size(text: &str) -> Result<ByteSize, String> {
+    size(text, SPOOL_MIN)
+}
+
+fn size(text: &str, min: ByteSize) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|_| "expected a size such as 512MiB or 4GiB".to_owned())?;
-    if size < MEMORY_MIN { Err(format!("must be at least {}", MEMORY_MIN.display().iec())) } else { Ok(size) }
+    if size < min { Err(format!("must be at least {}", min.display().iec())) } else { Ok(size) }
 }
 
 pub(super) fn session_pairs(text: &str) -> Result<SessionPairs, String> {

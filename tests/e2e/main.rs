@@ -4,6 +4,7 @@
 //! - [`crashes`]: what was acknowledged outlives the process
 //! - [`kills`]: whatever dies, stalls, fills up or rots, the answers are the oracle's
 //! - [`services`]: Kafka, processors and ingest going away and coming back
+//! - [`spool`]: Kafka away, and ingest goes on accepting; or refuses, and stays small
 //! - [`checkpoints`]: a state that is lost comes back from the object store
 //! - [`warm`]: a partition is answered from until its next owner serves it
 //! - [`states`]: two folds of one log have one state
@@ -40,6 +41,7 @@ mod openapi;
 mod operators;
 mod services;
 mod site;
+mod spool;
 mod states;
 mod status;
 mod table;

@@ -73,5 +73,5 @@ impl Append for MemoryLog {
 }
 
 pub(crate) fn ingest(log: &Arc<MemoryLog>, config: Config) -> Ingest {
-    Ingest::new(config, Arc::clone(log) as Arc<dyn Append>, Arc::new(|| NOW_MS))
+    Ingest::new(config, Arc::clone(log) as _, Arc::new(|| NOW_MS))
 }

@@ -114,7 +114,7 @@ pub(super) enum Decoded {
 }
 
 /// How many bytes the record takes on disk.
-pub(super) fn frame_length(key: &[u8], value: &[u8]) -> usize {
+pub(crate) fn frame_length(key: &[u8], value: &[u8]) -> usize {
     FRAME_BYTES + key.len() + value.len()
 }
 

@@ -26,6 +26,8 @@ struct Durable {
     /// Ascending by base; the last one is written to. Never empty.
     segments: VecDeque<Segment>,
     end: Offset,
+    /// What lies before is wanted by nobody.
+    forget_before: Offset,
     closed: bool,
 }
 
@@ -95,7 +97,7 @@ impl PartitionLog {
                 number,
                 dir,
                 queue: Queue::new(contents.end),
-                durable: Mutex::new(Durable { segments, end: contents.end, closed: false }),
+                durable: Mutex::new(Durable { segments, end: contents.end, forget_before: 0, closed: false }),
                 grown: Condvar::new(),
             };
             return Ok((log, active));
@@ -146,6 +148,34 @@ impl PartitionLog {
             expired.extend(durable.segments.pop_front().map(|segment| segment.base));
         }
         expired
+    }
+
+    /// Nobody wants the records before `before` any more.
+    pub(super) fn forget(&self, before: Offset) {
+        let mut durable = self.durable.lock();
+        durable.forget_before = durable.forget_before.max(before);
+    }
+
+    /// Whether nobody wants any record that there is.
+    pub(super) fn is_forgotten(&self) -> bool {
+        let durable = self.durable.lock();
+        durable.forget_before >= durable.end
+    }
+
+    /// Takes out the oldest segments that nobody wants, but never the one written to; as with
+    /// [`PartitionLog::take_expired`] the files are the caller's.
+    pub(super) fn take_forgotten(&self) -> Vec<Offset> {
+        let mut durable = self.durable.lock();
+        let mut forgotten = Vec::new();
+        while durable.segments.get(1).is_some_and(|next| next.base <= durable.forget_before) {
+            forgotten.extend(durable.segments.pop_front().map(|segment| segment.base));
+        }
+        forgotten
+    }
+
+    /// What its records take on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.durable.lock().segments.iter().map(|segment| segment.bytes).sum()
     }
 
     /// Waits until the record at `next` may be read, and tells where it is; `None` at the deadline.

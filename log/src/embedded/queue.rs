@@ -117,6 +117,8 @@ struct State {
     group: Group,
     group_begin: Offset,
     closing: bool,
+    /// The writer has something else to do than to write.
+    woken: bool,
     /// Why nothing can be appended at the moment.
     trouble: Option<String>,
 }
@@ -134,7 +136,7 @@ impl State {
 impl Queue {
     pub(super) fn new(end: Offset) -> Self {
         let group = Group { end, newest_ms: i64::MIN, ..Group::default() };
-        let state = State { group, group_begin: end, closing: false, trouble: None };
+        let state = State { group, group_begin: end, closing: false, woken: false, trouble: None };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -182,12 +184,15 @@ impl Queue {
     }
 
     /// Waits until there is something to write and swaps it for `written`, whose buffers are used again.
-    /// `Ok(false)` at the deadline, `Err` when nothing more will come.
+    /// `Ok(false)` at the deadline or where it is woken, `Err` when nothing more will come.
     pub(super) fn next_group(&self, written: &mut Group, deadline: Instant) -> Result<bool, Closing> {
         let mut state = self.state.lock();
         while state.group.shares.is_empty() {
             if state.closing {
                 return Err(Closing);
+            }
+            if std::mem::take(&mut state.woken) {
+                return Ok(false);
             }
             if self.changed.wait_until(&mut state, deadline).timed_out() && state.group.shares.is_empty() {
                 return Ok(false);
@@ -233,6 +238,12 @@ impl Queue {
 
     pub(super) fn recovered(&self) {
         self.state.lock().trouble = None;
+    }
+
+    /// Has the writer look around.
+    pub(super) fn wake(&self) {
+        self.state.lock().woken = true;
+        self.changed.notify_all();
     }
 
     /// Takes nothing more; what was taken is still written.

@@ -69,6 +69,12 @@ impl Writer {
                 self.drop_expired();
                 check_at = Instant::now() + check_every;
             }
+            if let Err(error) = self.drop_forgotten() {
+                self.refuse(&mut Group::default(), &error);
+                if self.recover().is_err() {
+                    return;
+                }
+            }
             match partition.queue.next_group(&mut group, check_at) {
                 Ok(true) => {}
                 Ok(false) => continue,
@@ -77,15 +83,20 @@ impl Writer {
             match self.write(&group) {
                 Ok(()) => group.done(&Ok(())),
                 Err(error) => {
-                    let trouble = error.to_string();
-                    tracing::error!(partition = partition.number, error = %trouble, "appends are refused");
-                    partition.queue.fail(&mut group, self.end, &trouble);
+                    self.refuse(&mut group, &error);
                     if self.recover().is_err() {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// Refuses a group and all that come after it, until it has recovered.
+    fn refuse(&self, group: &mut Group, error: &LogError) {
+        let trouble = error.to_string();
+        tracing::error!(partition = self.partition.number, error = %trouble, "appends are refused");
+        self.partition.queue.fail(group, self.end, &trouble);
     }
 
     /// Makes a group durable and shows it to readers.
@@ -145,12 +156,28 @@ impl Writer {
         let before_ms = std::mem::replace(&mut self.looked_at_ms, now_ms);
         let oldest_ms = now_ms.min(before_ms).saturating_sub(self.limits.retention_ms);
         for base in self.partition.take_expired(oldest_ms) {
-            let path = segment::path(&self.partition.dir, base);
-            match std::fs::remove_file(&path) {
-                Ok(()) => tracing::info!(segment = %path.display(), "dropped a segment older than the retention"),
-                // Kept until the log is opened again; then it is expired still.
-                Err(error) => tracing::warn!(segment = %path.display(), %error, "could not remove an expired segment"),
-            }
+            // Where it can't be removed: kept until the log is opened again; then it is expired still.
+            self.remove(base, "dropped a segment older than the retention");
+        }
+    }
+
+    /// Drops the segments that nobody wants any more. The one that is written to makes room for an empty one first, where
+    /// nobody wants anything of it.
+    fn drop_forgotten(&mut self) -> Result<(), LogError> {
+        if self.active.bytes > START && self.partition.is_forgotten() {
+            self.roll()?;
+        }
+        for base in self.partition.take_forgotten() {
+            self.remove(base, "dropped a segment that is not needed any more");
+        }
+        Ok(())
+    }
+
+    fn remove(&self, base: Offset, why: &str) {
+        let path = segment::path(&self.partition.dir, base);
+        match std::fs::remove_file(&path) {
+            Ok(()) => tracing::info!(segment = %path.display(), "{why}"),
+            Err(error) => tracing::warn!(segment = %path.display(), %error, "could not remove a segment"),
         }
     }
 
@@ -158,7 +185,8 @@ impl Writer {
     fn recover(&mut self) -> Result<(), Closing> {
         let mut said = String::new();
         loop {
-            match self.restore().and_then(|()| self.probe()) {
+            // What nobody wants is in the way of the rest.
+            match self.restore().and_then(|()| self.drop_forgotten()).and_then(|()| self.probe()) {
                 Ok(()) => {
                     tracing::info!(partition = self.partition.number, "appends are taken again");
                     self.partition.queue.recovered();

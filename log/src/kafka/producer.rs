@@ -5,11 +5,12 @@ use crate::{AppendError, Offset, Partition, Position};
 use futures::future::{self, BoxFuture};
 use parking_lot::{Mutex, RwLock};
 use rdkafka::ClientConfig;
+use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -114,6 +115,7 @@ impl Producer {
             offsets: records.clone().map(|_| AtomicU64::new(0)).collect(),
             left: AtomicUsize::new(records.len()),
             failure: Mutex::new(None),
+            maybe_appended: AtomicBool::new(false),
             done: Mutex::new(Some(done)),
         });
         self.enqueue(records, &batch);
@@ -139,7 +141,7 @@ impl Producer {
             if let Err((error, message)) = sent {
                 let failure = match error {
                     KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => AppendError::Busy,
-                    error => AppendError::Unavailable(error.to_string()),
+                    error => AppendError::NotAppended(error.to_string()),
                 };
                 self.shared.bytes_waiting.fetch_sub(bytes, Ordering::AcqRel);
                 message.delivery_opaque.settle(Err(failure));
@@ -207,9 +209,18 @@ impl ProducerContext for Context<Deliveries> {
             // Negative where the broker had the record already and no longer knows where: durable, but of no known place.
             Ok(message) => Offset::try_from(message.offset())
                 .map_err(|_| AppendError::Unavailable("the broker did not say where the record lies".to_owned())),
+            Err((error, message)) if was_never_sent(message) => Err(AppendError::NotAppended(error.to_string())),
             Err((error, _)) => Err(AppendError::Unavailable(error.to_string())),
         });
     }
+}
+
+/// Whether librdkafka knows that the record is on no broker: it was never sent, or refused by who would have kept it.
+fn was_never_sent(message: &BorrowedMessage<'_>) -> bool {
+    #[allow(unsafe_code, reason = "rust-rdkafka has no safe way to ask")]
+    // SAFETY: the message is alive for as long as it is borrowed, and only looked at.
+    let status = unsafe { rd_kafka_message_status(message.ptr()) };
+    matches!(status, rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED)
 }
 
 /// Goes with a record through librdkafka.
@@ -225,12 +236,17 @@ struct Batch {
     offsets: Box<[AtomicU64]>,
     left: AtomicUsize,
     failure: Mutex<Option<AppendError>>,
+    /// One of them is on the log, or may be.
+    maybe_appended: AtomicBool,
     done: Mutex<Option<oneshot::Sender<Outcome>>>,
 }
 
 impl Ticket {
     fn settle(&self, outcome: Result<Offset, AppendError>) {
         let batch = &self.batch;
+        if matches!(outcome, Ok(_) | Err(AppendError::Unavailable(_))) {
+            batch.maybe_appended.store(true, Ordering::Release);
+        }
         match outcome {
             Ok(offset) => batch.offsets[self.index].store(offset, Ordering::Release),
             Err(failure) => {
@@ -241,6 +257,13 @@ impl Ticket {
             return;
         }
         let outcome = match batch.failure.lock().take() {
+            // Of a batch a part may be there.
+            Some(AppendError::Busy) if batch.maybe_appended.load(Ordering::Acquire) => {
+                Err(AppendError::Unavailable(AppendError::Busy.to_string()))
+            }
+            Some(AppendError::NotAppended(reason)) if batch.maybe_appended.load(Ordering::Acquire) => {
+                Err(AppendError::Unavailable(reason))
+            }
             Some(failure) => Err(failure),
             None => Ok(batch
                 .partitions

@@ -1,4 +1,4 @@
-//! Segments begin when the last is full, and go when all in them is older than the retention.
+//! Segments begin when the last is full, and go when all in them is older than the retention, or forgotten.
 
 use crate::conformance::{append, read, read_from, record};
 use crate::{Time, open_one, segments};
@@ -158,4 +158,32 @@ fn a_wild_append_time_neither_keeps_a_segment_nor_drops_one() {
     wait_for_start(&log, 38);
     drop(log);
     assert_eq!(bases(dir.path()), [38, 57]);
+}
+
+#[test]
+fn what_is_forgotten_goes_by_whole_segments_and_all_of_it_with_the_last_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open_one(dir.path(), 2_000, &Time::at(1));
+    append_hundred_bytes(&log, 19 + 19 + 5);
+    assert_eq!(log.bytes(), 3 * 40 + 43 * 100);
+    log.forget(0, 37).unwrap();
+    wait_for_start(&log, 19);
+    // Less than before is nothing new.
+    log.forget(0, 1).unwrap();
+    let mut reader = log.reader(0, 37).unwrap();
+    assert_eq!(read(reader.as_mut(), 1)[0].offset, 37);
+    log.forget(0, 38).unwrap();
+    wait_for_start(&log, 38);
+    assert_eq!(read(reader.as_mut(), 5)[4].offset, 42);
+
+    log.forget(0, 43).unwrap();
+    wait_for_start(&log, 43);
+    append_hundred_bytes(&log, 1);
+    assert_eq!(read(reader.as_mut(), 1)[0].offset, 43);
+    assert!(matches!(log.forget(1, 0), Err(LogError::Refused(_))));
+    drop(log);
+    assert_eq!(bases(dir.path()), [43]);
+    // What is forgotten is not written down: the one who forgets knows.
+    let log = open_one(dir.path(), 2_000, &Time::at(1));
+    assert_eq!(log.bounds(0).unwrap(), track_log::Bounds { start: 43, end: 44 });
 }

@@ -18,21 +18,22 @@ const ROOM: &str = "size=40m";
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A small file system under the data folder, for as long as this lives or the process does.
-struct SmallDisk {
+pub struct SmallDisk {
     dir: PathBuf,
     is_ours: bool,
 }
 
 impl SmallDisk {
     /// Mounts it for all to see, or where that is refused for the process alone, in a namespace of its own.
-    fn mount(dir: &Path) -> Self {
+    pub fn mount(dir: &Path) -> Self {
         fs::create_dir_all(dir).unwrap();
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", ROOM, "tmpfs"]).arg(dir).stderr(Stdio::null()).status();
         Self { dir: dir.to_owned(), is_ours: mounted.is_ok_and(|status| status.success()) }
     }
 
-    fn start(&self, start: Start, scripts: &Path) -> Start {
+    /// Starts it with this disk under its folder.
+    pub fn start(&self, start: Start, scripts: &Path) -> Start {
         if self.is_ours {
             return start;
         }
@@ -48,7 +49,7 @@ impl SmallDisk {
     }
 
     /// The folder as the process sees it.
-    fn inside(&self, track: &Track) -> PathBuf {
+    pub fn inside(&self, track: &Track) -> PathBuf {
         if self.is_ours {
             return self.dir.clone();
         }
@@ -66,7 +67,7 @@ impl Drop for SmallDisk {
 }
 
 /// Takes all the room there is, to the last byte.
-fn fill(ballast: &Path) {
+pub fn fill(ballast: &Path) {
     let mut file = File::options().create(true).append(true).open(ballast).unwrap();
     for size in [1 << 20, 4096, 1] {
         while file.write_all(&vec![1; size]).is_ok() {}

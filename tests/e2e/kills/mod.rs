@@ -10,7 +10,7 @@
 //! oracle's. `TRACK_KILLS` says how often things die in all, ten times unless it is set; `TRACK_SEED` repeats a run.
 
 mod cluster;
-mod disk;
+pub mod disk;
 mod points;
 mod producer;
 mod standalone;
