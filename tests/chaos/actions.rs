@@ -153,7 +153,7 @@ impl Action {
             Self::KillBroker | Self::StopBroker | Self::FreezeBroker | Self::CutBroker => {
                 let number = rng.usize(..BROKERS);
                 let remedy = self.harm_broker(cluster, number, rng)?;
-                (format!("broker {number}"), vec![(for_so_long, remedy)])
+                (number.to_string(), vec![(for_so_long, remedy)])
             }
             Self::FreezeStore | Self::CutStore | Self::LoseStore => {
                 (String::new(), vec![(for_so_long, self.harm_store(cluster, rng)?)])

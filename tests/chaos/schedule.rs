@@ -14,6 +14,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(2_500);
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked whether a broker is back; asking takes a moment.
 const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// By then a broker that is away is missed, and before that those who are asked may say that nothing has happened.
+const MISSED_WITHIN: Duration = Duration::from_secs(4);
 const SYNCED_WITHIN: Duration = Duration::from_secs(120);
 
 pub struct Schedule<'a> {
@@ -24,12 +26,14 @@ pub struct Schedule<'a> {
     /// What is to be done, and when.
     remedies: Vec<(Instant, Remedy)>,
     looked: Instant,
+    /// When a broker was last let go.
+    let_go: Instant,
 }
 
 impl<'a> Schedule<'a> {
     pub fn new(rng: Rng, tally: &'a Tally, ending: &'a Ending) -> Self {
         let now = Instant::now();
-        Self { rng, tally, ending, began: now, remedies: Vec::new(), looked: now }
+        Self { rng, tally, ending, began: now, remedies: Vec::new(), looked: now, let_go: now }
     }
 
     /// Lets things happen for so long.
@@ -98,6 +102,9 @@ impl<'a> Schedule<'a> {
         for (when, remedy) in due {
             if remedy.apply(cluster) {
                 self.say(&format!("{remedy:?}"));
+                if is_of_broker(remedy) {
+                    self.let_go = Instant::now();
+                }
             } else {
                 self.remedies.push((when, remedy));
             }
@@ -110,14 +117,13 @@ impl<'a> Schedule<'a> {
 
     /// The harm of a broker is over when all are in sync again.
     fn look_for_broker(&mut self, cluster: &mut Cluster) {
-        use Remedy::{HealBroker, RestartBroker, ThawBroker};
-        let is_of_broker = |remedy: &Remedy| matches!(remedy, HealBroker(_) | RestartBroker(_) | ThawBroker(_));
-        if cluster.harmed_broker.is_some() && !self.remedies.iter().any(|(_, remedy)| is_of_broker(remedy)) {
+        let is_let_go = !self.remedies.iter().any(|(_, remedy)| is_of_broker(*remedy));
+        if cluster.harmed_broker.is_some() && is_let_go {
             // Its port may have been taken by a connection meanwhile.
             if cluster.brokers.restart_ended().unwrap() {
                 self.say("a broker is started once more");
             }
-            if cluster.brokers.check_in_sync().is_ok() {
+            if self.let_go.elapsed() > MISSED_WITHIN && cluster.brokers.check_in_sync().is_ok() {
                 cluster.harmed_broker = None;
                 self.say("the brokers are in sync");
             }
@@ -128,4 +134,8 @@ impl<'a> Schedule<'a> {
     fn say(&self, what: &str) {
         println!("{:8.2}  {what}", self.began.elapsed().as_secs_f64());
     }
+}
+
+fn is_of_broker(remedy: Remedy) -> bool {
+    matches!(remedy, Remedy::HealBroker(_) | Remedy::RestartBroker(_) | Remedy::ThawBroker(_))
 }

@@ -98,7 +98,10 @@ impl S3 {
     /// # Errors
     /// Where it does not answer.
     pub fn delete(&self, key: &str) -> Result<()> {
-        let answer = Request::new("DELETE", format!("/{BUCKET}/{key}")).send(self.address())?;
+        // Who says who he is may; nobody looks whether it is true.
+        let signed = "AWS4-HMAC-SHA256 Credential=track/20250101/us-east-1/s3/aws4_request, Signature=none";
+        let request = Request::new("DELETE", format!("/{BUCKET}/{key}")).header("authorization", signed);
+        let answer = request.send(self.address())?;
         ensure!(answer.status == 204, "{answer}");
         Ok(())
     }
