@@ -13,7 +13,7 @@ const ROOMS: [(&str, &str, &[&str]); 10] = [
     ("track-processor", "processor", &["track-proto", "track-log"]),
     ("track-query-api", "query-api", &["track-proto"]),
     ("track", ".", &["track-proto", "track-log", "track-ingest", "track-processor", "track-query-api"]),
-    ("track-harness", "tests/harness", &["track-proto"]),
+    ("track-harness", "tests/harness", &["track-proto", "track-oracle"]),
     ("track-oracle", "tests/oracle", &[]),
     ("track-model", "tests/model", &[]),
     ("track-bench", "bench", &["track-proto", "track-log", "track-ingest", "track-harness"]),

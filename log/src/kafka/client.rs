@@ -313,9 +313,9 @@ pub(super) fn find_topic(asker: &Asker, topic: &str) -> Result<Option<u32>, LogE
     }
 }
 
-/// The partitions of a topic that must be there.
+/// The partitions of a topic that must be there. One that is not may be new: a broker hears of it a moment later than others.
 pub(super) fn expect_topic(asker: &Asker, topic: &str) -> Result<u32, LogError> {
-    find_topic(asker, topic)?.ok_or_else(|| LogError::Refused(format!("there is no topic {topic} on these brokers")))
+    find_topic(asker, topic)?.ok_or_else(|| LogError::Kafka(format!("there is no topic {topic} on these brokers")))
 }
 
 /// Drops a consumer on a thread of its own, since that may hang (librdkafka waits for its brokers).

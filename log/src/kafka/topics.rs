@@ -9,13 +9,15 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use track_proto::topics::{DEAD_LETTER, EVENTS, EVENTS_RETENTION_MS, OWNERS};
 
 /// What a dead letter has besides the record's value: its key and the reason, at most.
 const DEAD_LETTER_ROOM_BYTES: u64 = 64 * 1024;
 /// A letter holds as much of a value, however little the topic of events takes after compression.
 const DEAD_LETTER_VALUE_BYTES_MAX: u64 = 1024 * 1024;
+/// Between two questions to brokers that do not know yet.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Makes the topics that are missing and checks those that are there. Returns how many partitions `track.events` has.
 ///
@@ -147,6 +149,10 @@ impl Admin {
             Some(Ok(_)) => tracing::info!("made the topic {}", topic.name),
             // Another process was quicker.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => {}
+            // A controller that is being elected, for one.
+            Some(Err((_, error @ (RDKafkaErrorCode::RequestTimedOut | RDKafkaErrorCode::NotController)))) => {
+                return Err(LogError::Kafka(format!("the topic {} could not be made: {error}", topic.name)));
+            }
             Some(Err((_, error))) => {
                 return Err(LogError::Refused(format!("the topic {} could not be made: {error}", topic.name)));
             }
@@ -162,23 +168,25 @@ impl Admin {
         }
     }
 
+    /// The settings of a topic that is there.
+    ///
+    /// rust-rdkafka drops what a broker says against showing them: then there are none. A broker that has not heard of a new
+    /// topic yet says so, and the next one asked may know it.
     fn settings(&self, topic: &str) -> Result<Settings, LogError> {
         let deadline = Instant::now() + OPEN_WITHIN;
         loop {
             let described = block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &self.options))
                 .map(|described| described.into_iter().next());
             let error = match described {
-                Ok(Some(Ok(ConfigResource { entries, .. }))) => {
+                Ok(Some(Ok(ConfigResource { entries, .. }))) if !entries.is_empty() => {
                     let settings = entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
                     return Ok(Settings(settings.collect()));
                 }
-                Ok(Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition))) if Instant::now() < deadline => continue,
-                Ok(Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed))) => {
-                    return Err(LogError::Refused(format!(
-                        "this user may not see the settings of {topic}, which have to be checked: allow it \
-                         DescribeConfigs on the topic"
-                    )));
+                _ if Instant::now() < deadline => {
+                    std::thread::park_timeout(ASKED_AGAIN_AFTER);
+                    continue;
                 }
+                Ok(Some(Ok(_))) => "the brokers show none; this user needs DescribeConfigs on the topic".to_owned(),
                 Ok(Some(Err(error))) => error.to_string(),
                 Ok(None) => "no answer".to_owned(),
                 Err(error) => error.to_string(),

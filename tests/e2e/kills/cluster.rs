@@ -2,7 +2,7 @@
 
 use super::producer::{Sending, send_all};
 use super::traffic::Traffic;
-use super::{digest, kills, rng, verdict};
+use super::{digest, kills};
 use crate::TRACK;
 use serde_json::{Value, json};
 use std::fs;
@@ -13,6 +13,7 @@ use track_harness::broker::Broker;
 use track_harness::cluster::{Cluster, Plan, serving};
 use track_harness::http::Request;
 use track_harness::poll::eventually;
+use track_harness::seed::rng;
 use track_harness::track::Track;
 
 const PARTITIONS: u32 = 4;
@@ -58,7 +59,7 @@ fn services_are_killed_and_frozen_and_one_event_counts_once() {
         sending.wait_for((kills as f64 + 1.0) / stages);
         broker.restart().unwrap();
     });
-    verdict::check(cluster.query.public(), &traffic.events, &positions, "after everything");
+    traffic.check(cluster.query.public(), &positions, "after everything");
     cluster.wait_settled().unwrap();
 
     one_event_counts_once(&mut cluster, &mut second, dir.path());

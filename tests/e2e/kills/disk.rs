@@ -3,7 +3,6 @@
 use super::producer::send_all;
 use super::standalone::check_digest;
 use super::traffic::Traffic;
-use super::{rng, verdict};
 use crate::{TRACK, standalone};
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use track_harness::poll::eventually;
+use track_harness::seed::rng;
 use track_harness::track::{Start, Track};
 
 const ROOM: &str = "size=40m";
@@ -117,7 +117,7 @@ fn a_full_disk_refuses_and_goes_on_with_room_again() {
         track.wait_ready().unwrap();
         track
     });
-    verdict::check(track.public(), &traffic.events, &positions, "with room again");
+    traffic.check(track.public(), &positions, "with room again");
     assert!(!data.join("state/partition-0000.damaged").exists(), "a full disk is no damage");
     if disk.is_ours {
         check_digest(dir.path(), track);

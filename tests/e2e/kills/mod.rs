@@ -6,8 +6,8 @@
 //! - [`disk`]: no room left, and room again
 //! - [`cluster`]: ingest, processors and the broker killed, a processor frozen; one event through all of that
 //!
-//! [`traffic`] is what is sent, [`producer`] sends it until it is acknowledged, [`verdict`] compares answers with the
-//! oracle's. `TRACK_KILLS` says how often things die in all, ten times unless it is set; `TRACK_SEED` repeats a run.
+//! [`traffic`] is what is sent and what must be answered then, [`producer`] sends it until it is acknowledged. `TRACK_KILLS`
+//! says how often things die in all, ten times unless it is set; `TRACK_SEED` repeats a run.
 
 mod cluster;
 pub mod disk;
@@ -15,10 +15,8 @@ mod points;
 mod producer;
 mod standalone;
 mod traffic;
-mod verdict;
 
 use crate::TRACK;
-use fastrand::Rng;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,13 +24,6 @@ use std::process::Command;
 fn kills(share: usize) -> usize {
     let all = std::env::var("TRACK_KILLS").map_or(10, |kills| kills.parse().unwrap());
     (all * share).div_ceil(10)
-}
-
-/// A generator whose seed is printed where the test fails.
-fn rng(scenario: &str) -> Rng {
-    let seed = std::env::var("TRACK_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("{scenario}: TRACK_SEED={seed}");
-    Rng::with_seed(seed)
 }
 
 /// The state of each partition in the folder of a processor that is not running: its offset and its digest.

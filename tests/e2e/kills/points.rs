@@ -3,13 +3,13 @@
 use super::producer::{Sending, send_all};
 use super::standalone::check_digest;
 use super::traffic::Traffic;
-use super::{rng, verdict};
 use crate::standalone;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use track_harness::poll::eventually;
+use track_harness::seed::rng;
 use track_harness::track::Start;
 use track_log::embedded::{Config, EmbeddedLog};
 use track_log::{Append as _, NewRecord};
@@ -81,7 +81,7 @@ fn dies_with(point: &str, spared_max: u32, flags: impl FnOnce(Start) -> Start, a
         sending.aim(&[track.public()]);
         track
     });
-    verdict::check(track.public(), &traffic.events, &positions, point);
+    traffic.check(track.public(), &positions, point);
     check_digest(dir.path(), track);
 }
 

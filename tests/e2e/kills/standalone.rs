@@ -2,12 +2,13 @@
 
 use super::producer::send_all;
 use super::traffic::Traffic;
-use super::{digest, kills, rng, verdict};
+use super::{digest, kills};
 use crate::operators::{samples, sum};
 use crate::standalone;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use track_harness::seed::rng;
 use track_harness::track::{Start, Track};
 
 /// Flushes come at random moments, so that a kill finds every mixture of memory and disk.
@@ -43,7 +44,7 @@ fn killed_at_random_moments() {
         sending.aim(&[track.public()]);
         track
     });
-    verdict::check(track.public(), &traffic.events, &positions, "after the last kill");
+    traffic.check(track.public(), &positions, "after the last kill");
     check_digest(dir.path(), track);
 }
 
@@ -89,7 +90,7 @@ fn the_last_block_of_the_log_is_torn() {
         track
     });
     assert!(track.log().unwrap().contains("cut off the last write"), "it is said");
-    verdict::check(track.public(), &traffic.events, &positions, "behind torn tails");
+    traffic.check(track.public(), &positions, "behind torn tails");
     check_digest(dir.path(), track);
 }
 
@@ -131,7 +132,7 @@ fn a_damaged_store_is_folded_again() {
         sending.aim(&[track.public()]);
         track
     });
-    verdict::check(track.public(), &traffic.events, &positions, "after damage");
+    traffic.check(track.public(), &positions, "after damage");
     track.wait_ready().unwrap();
     let page = String::from_utf8(track.ask_admin("/metrics").unwrap().body).unwrap();
     for partition in 0..3 {

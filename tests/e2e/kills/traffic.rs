@@ -5,6 +5,8 @@ use chrono::DateTime;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use track_harness::answers;
 use track_oracle::Event;
 
 /// 2025-01-27T00:00:00Z: the days after it are in two months, and in three weeks.
@@ -46,6 +48,14 @@ impl Traffic {
         }
         rng.shuffle(&mut requests);
         Self { events, requests }
+    }
+
+    /// Holds the answers of a track that has taken all of it against the oracle's; `positions` are where the last events lie.
+    pub fn check(&self, query_api: SocketAddr, positions: &str, when: &str) {
+        let [first, last] = ["2025-01-20", "2025-02-10"].map(|day| day.parse().unwrap());
+        let queries = answers::queries(first, last, ["user-0", "user-1", "user-40"]);
+        let checked = answers::check(query_api, &queries, &self.events, positions);
+        checked.unwrap_or_else(|error| panic!("{when}: {error:#}"));
     }
 
     /// An event as a producer writes it.

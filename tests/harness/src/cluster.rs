@@ -1,6 +1,7 @@
 //! Track as services: ingest, two processors and query, on one Kafka.
 
 use crate::broker::{Broker, PASSWORD};
+use crate::brokers::{BROKERS, Brokers};
 use crate::http::Request;
 use crate::poll::eventually;
 use crate::track::{Start, Track};
@@ -46,6 +47,19 @@ impl Plan {
             brokers: broker.bootstrap(),
             partitions: 12,
             flags: Vec::new(),
+            processor_flags: Vec::new(),
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// Services on three brokers, which hold each of their topics.
+    #[must_use]
+    pub fn replicated(binary: impl Into<PathBuf>, brokers: &Brokers, dir: &Path) -> Self {
+        Self {
+            binary: binary.into(),
+            brokers: brokers.bootstrap(),
+            partitions: 12,
+            flags: vec![("--replication-factor".to_owned(), BROKERS.to_string())],
             processor_flags: Vec::new(),
             dir: dir.to_owned(),
         }

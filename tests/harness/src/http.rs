@@ -106,8 +106,16 @@ impl Request {
     /// # Errors
     /// Where there is no connection, no answer, or one that is not HTTP.
     pub fn send(&self, to: SocketAddr) -> Result<Answer> {
+        self.send_within(to, STALL_MAX)
+    }
+
+    /// The same for who does not wait that long for the next bytes.
+    ///
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn send_within(&self, to: SocketAddr, stall_max: Duration) -> Result<Answer> {
         let request = if self.has("connection") { self.clone() } else { self.clone().header("connection", "close") };
-        let mut connection = Connection::open(to)?;
+        let mut connection = Connection::open_within(to, stall_max)?;
         // A server that has seen enough may answer and close before everything is written: the answer counts.
         let written = connection.write(&request.to_bytes());
         match connection.read_answer(&self.method) {
@@ -164,10 +172,14 @@ impl Connection {
     /// # Errors
     /// Where nobody listens.
     pub fn open(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, STALL_MAX).with_context(|| format!("connect to {to}"))?;
+        Self::open_within(to, STALL_MAX)
+    }
+
+    fn open_within(to: SocketAddr, stall_max: Duration) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, stall_max).with_context(|| format!("connect to {to}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(STALL_MAX))?;
-        stream.set_write_timeout(Some(STALL_MAX))?;
+        stream.set_read_timeout(Some(stall_max))?;
+        stream.set_write_timeout(Some(stall_max))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 

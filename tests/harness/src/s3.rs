@@ -58,20 +58,13 @@ impl S3 {
     /// What a process needs in its environment to reach it.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 5] {
-        [
-            ("AWS_ENDPOINT", format!("http://{}", self.address())),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "track".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test-server-secret".to_owned()),
-        ]
+        environment(self.address())
     }
 
     /// The same for a track, whose checkpoints go to `prefix` in the bucket.
     #[must_use]
     pub fn checkpoints(&self, start: Start, prefix: &str) -> Start {
-        let start = start.flag("--checkpoints", &format!("s3://{BUCKET}/{prefix}"));
-        self.environment().iter().fold(start, |start, (name, value)| start.env(name, value))
+        checkpoints_at(self.address(), start, prefix)
     }
 
     /// How many objects there are whose keys have this in them.
@@ -79,11 +72,38 @@ impl S3 {
     /// # Errors
     /// Where it does not answer.
     pub fn count(&self, part_of_key: &str) -> Result<usize> {
-        let answer = Request::get(format!("/{BUCKET}?list-type=2")).send(self.address())?;
-        ensure!(answer.status == 200, "{answer}");
-        let page = String::from_utf8(answer.body)?;
-        let keys = page.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
-        Ok(keys.filter(|key| key.contains(part_of_key)).count())
+        Ok(self.keys(part_of_key)?.len())
+    }
+
+    /// The keys that have this in them, in their order.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn keys(&self, part_of_key: &str) -> Result<Vec<String>> {
+        let (mut keys, mut after) = (Vec::new(), String::new());
+        loop {
+            let answer = Request::get(format!("/{BUCKET}?list-type=2&start-after={after}")).send(self.address())?;
+            ensure!(answer.status == 200, "{answer}");
+            let page = String::from_utf8(answer.body)?;
+            let of_page = page.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+            let of_page: Vec<_> = of_page.map(str::to_owned).collect();
+            let Some(last) = of_page.last() else { return Ok(keys) };
+            after.clone_from(last);
+            keys.extend(of_page.into_iter().filter(|key| key.contains(part_of_key)));
+        }
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn delete(&self, key: &str) -> Result<()> {
+        // Who says who he is may; nobody looks whether it is true.
+        let signed = "AWS4-HMAC-SHA256 Credential=track/20250101/us-east-1/s3/aws4_request, Signature=none";
+        let request = Request::new("DELETE", format!("/{BUCKET}/{key}")).header("authorization", signed);
+        let answer = request.send(self.address())?;
+        ensure!(answer.status == 204, "{answer}");
+        Ok(())
     }
 
     /// Makes it stop answering without closing a connection, until [`S3::unfreeze`].
@@ -102,9 +122,28 @@ impl S3 {
         Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
-    fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
+}
+
+/// A track whose checkpoints go to `prefix` in the bucket of a server that is reached at `address`.
+#[must_use]
+pub fn checkpoints_at(address: SocketAddr, start: Start, prefix: &str) -> Start {
+    let start = start.flag("--checkpoints", &format!("s3://{BUCKET}/{prefix}"));
+    environment(address).iter().fold(start, |start, (name, value)| start.env(name, value))
+}
+
+fn environment(address: SocketAddr) -> [(&'static str, String); 5] {
+    [
+        ("AWS_ENDPOINT", format!("http://{address}")),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "track".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "test-server-secret".to_owned()),
+    ]
 }
 
 impl Drop for S3 {

@@ -206,6 +206,12 @@ impl Track {
         Ok(std::fs::read_to_string(&self.log)?)
     }
 
+    /// The file with what it prints.
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
     /// A GET on the admin listener.
     ///
     /// # Errors

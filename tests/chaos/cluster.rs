@@ -1,0 +1,156 @@
+//! What runs: three brokers, an object store, and track's services on them.
+
+use crate::TRACK;
+use crate::door::Door;
+use crate::service::{Role, Service};
+use anyhow::ensure;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use track_harness::brokers::Brokers;
+use track_harness::cluster::Plan;
+use track_harness::poll::eventually;
+use track_harness::proxy::Proxy;
+use track_harness::s3::{S3, checkpoints_at};
+
+/// Of `track.events`.
+pub const PARTITIONS: u32 = 6;
+/// Beside the processors that are always there.
+const EXTRA_MAX: usize = 2;
+/// From the last start to everybody's being ready: states may have to be folded again.
+const READY_WITHIN: Duration = Duration::from_secs(180);
+
+/// Dropped, it ends in this order: services before what they need.
+pub struct Cluster {
+    pub services: Vec<Service>,
+    pub brokers: Brokers,
+    /// The broker to which something happens, or has happened so lately that it is not back yet.
+    pub harmed_broker: Option<usize>,
+    pub store: ObjectStore,
+    plan: Plan,
+    dir: PathBuf,
+    extras: usize,
+}
+
+/// The object store, and the way to it.
+pub struct ObjectStore {
+    /// Gone where this is missing, with all that was in it.
+    pub server: Option<S3>,
+    pub proxy: Proxy,
+    pub is_well: bool,
+}
+
+impl Cluster {
+    /// Starts everything and waits until it is ready.
+    pub fn start(dir: &Path) -> Self {
+        let brokers = Brokers::start().unwrap();
+        let server = S3::start().unwrap();
+        let store =
+            ObjectStore { proxy: Proxy::start(Some(server.address())).unwrap(), server: Some(server), is_well: true };
+        let plan = Plan::replicated(TRACK, &brokers, dir).partitions(PARTITIONS);
+        let mut cluster =
+            Self { brokers, harmed_broker: None, store, services: Vec::new(), plan, dir: dir.to_owned(), extras: 0 };
+        for name in ["ingest-0", "ingest-1", "ingest-2"] {
+            let (start, proxy) = (cluster.plan.role("ingest"), Proxy::start(None).unwrap());
+            cluster.services.push(Service::new(name, Role::Ingest, start, Some(proxy), None));
+        }
+        for name in ["a0", "a1", "b0", "b1"] {
+            cluster.add_processor(name);
+        }
+        for name in ["query-0", "query-1"] {
+            cluster.services.push(Service::new(name, Role::Query, cluster.plan.role("query"), None, None));
+        }
+        cluster.services.iter_mut().for_each(Service::begin);
+        cluster.wait_ready();
+        cluster.brokers.wait_in_sync().unwrap();
+        cluster
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn ingest_doors(&self) -> Vec<Arc<Door>> {
+        self.doors(Role::Ingest)
+    }
+
+    pub fn query_doors(&self) -> Vec<Arc<Door>> {
+        self.doors(Role::Query)
+    }
+
+    fn doors(&self, role: Role) -> Vec<Arc<Door>> {
+        self.services.iter().filter(|service| service.role == role).map(Service::door).collect()
+    }
+
+    /// One more processor of either replica, where there is room for it. Its number among the services.
+    pub fn add_extra(&mut self, replica: char) -> Option<usize> {
+        let there = self.services.iter().filter(|service| is_extra(service) && !service.is_retired).count();
+        if there >= EXTRA_MAX {
+            return None;
+        }
+        let name = format!("{replica}{}", self.extras + 2);
+        self.extras += 1;
+        self.add_processor(&name);
+        Some(self.services.len() - 1)
+    }
+
+    /// The extra processors that are well.
+    pub fn extras(&self) -> Vec<usize> {
+        self.numbers(|service| is_extra(service) && service.is_well())
+    }
+
+    /// Those to which nothing happens.
+    pub fn well(&self, role: Role) -> Vec<usize> {
+        self.numbers(|service| service.role == role && service.is_well())
+    }
+
+    fn numbers(&self, which: impl Fn(&Service) -> bool) -> Vec<usize> {
+        let services = self.services.iter().enumerate();
+        services.filter(|(_, service)| which(service)).map(|(number, _)| number).collect()
+    }
+
+    /// A processor, the first letter of whose name says its replica.
+    fn add_processor(&mut self, name: &str) {
+        let proxy = Proxy::start(None).unwrap();
+        let start = self.plan.processor(name).flag("--advertise-url", &format!("http://{}", proxy.address()));
+        let start = start.flag("--memory", "64MiB").flag("--checkpoint-interval", "5s");
+        let start = checkpoints_at(self.store.proxy.address(), start, "chaos");
+        let start = if name.starts_with('b') { start.flag("--replica", "b") } else { start };
+        let folder = self.dir.join(name);
+        self.services.push(Service::new(name, Role::Processor, start, Some(proxy), Some(folder)));
+    }
+
+    /// Sees how everything is.
+    pub fn tick(&mut self) {
+        self.services.iter_mut().for_each(Service::tick);
+    }
+
+    /// Waits until everybody who is meant to be there is ready.
+    pub fn wait_ready(&mut self) {
+        eventually(READY_WITHIN, "everybody is ready", || {
+            self.tick();
+            for service in self.services.iter().filter(|service| !service.is_retired) {
+                let Some(track) = service.track() else { anyhow::bail!("{} is not up", service.name) };
+                let answer = track.ask_admin("/readyz")?;
+                ensure!(answer.status == 200, "{}: {answer}", service.name);
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    /// Waits until those who were taken away are gone.
+    pub fn wait_retired(&mut self) {
+        eventually(READY_WITHIN, "who was taken away is gone", || {
+            self.tick();
+            let left = self.services.iter().find(|service| service.is_retired && !service.is_down());
+            ensure!(left.is_none(), "{} is not", left.map_or("", |service| &service.name));
+            Ok(())
+        })
+        .unwrap();
+    }
+}
+
+fn is_extra(service: &Service) -> bool {
+    service.role == Role::Processor && !["a0", "a1", "b0", "b1"].contains(&&*service.name)
+}

@@ -1,0 +1,121 @@
+//! What was sent, user by user and request by request, and what of it is acknowledged.
+//!
+//! A user's next request is only sent when the one before is acknowledged. So in the log the requests of a user follow each
+//! other, and every state is one after some of them, in the middle of the next at most.
+
+use crate::cluster::PARTITIONS;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use track_oracle::Event;
+use track_proto::partitioner::partition_for;
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+pub struct History(Mutex<Known>);
+
+/// The same at one moment.
+#[derive(Debug, Default, Clone)]
+pub struct Known {
+    journeys: BTreeMap<String, Journey>,
+    /// By partition, the last position that was acknowledged.
+    positions: BTreeMap<u32, u64>,
+}
+
+/// What was sent of one user.
+#[derive(Debug, Default, Clone)]
+pub struct Journey {
+    /// The new events of each request.
+    pub requests: Vec<Arc<[Event]>>,
+    /// So many of them are acknowledged; those behind are under way.
+    pub acknowledged: usize,
+}
+
+impl History {
+    /// A request is about to be sent that has these new events of users who have none under way.
+    pub fn begin(&self, events: &[Event]) {
+        let mut known = self.0.lock();
+        for of_user in events.chunk_by(|a, b| a.user == b.user) {
+            let journey = known.journeys.entry(of_user[0].user.clone()).or_default();
+            assert_eq!(journey.acknowledged, journey.requests.len(), "{} has a request under way", of_user[0].user);
+            journey.requests.push(of_user.into());
+        }
+    }
+
+    /// It is acknowledged, with this `Track-Position`.
+    pub fn acknowledge(&self, events: &[Event], positions: &str) {
+        let mut known = self.0.lock();
+        for position in positions.split(',') {
+            let (partition, offset) = position.split_once(':').unwrap();
+            let last = known.positions.entry(partition.parse().unwrap()).or_default();
+            *last = (*last).max(offset.parse().unwrap());
+        }
+        for of_user in events.chunk_by(|a, b| a.user == b.user) {
+            let journey = known.journeys.get_mut(&of_user[0].user).unwrap();
+            journey.acknowledged = journey.requests.len();
+            let partition = partition_of(&of_user[0].user);
+            assert!(known.positions.contains_key(&partition), "{partition} is not among {positions}");
+        }
+    }
+
+    pub fn now(&self) -> Known {
+        self.0.lock().clone()
+    }
+
+    /// One of the users, the `number`th of a list that begins again at its end.
+    pub fn user(&self, number: usize) -> Option<String> {
+        let known = self.0.lock();
+        known.journeys.keys().nth(number % known.journeys.len().max(1)).cloned()
+    }
+}
+
+impl Known {
+    /// Where everything acknowledged lies, as a query wants it.
+    pub fn positions(&self) -> String {
+        let positions = self.positions.iter().map(|(partition, offset)| format!("{partition}:{offset}"));
+        positions.collect::<Vec<_>>().join(",")
+    }
+
+    pub fn users(&self) -> impl Iterator<Item = (&String, &Journey)> {
+        self.journeys.iter()
+    }
+
+    /// Everything sent.
+    pub fn sent(&self) -> Vec<Event> {
+        self.journeys.values().flat_map(|journey| journey.prefix(journey.requests.len())).collect()
+    }
+
+    /// Everything acknowledged of users in other partitions than these.
+    pub fn acknowledged(&self, but_of_partitions: &[u32]) -> Vec<Event> {
+        let journeys = self.journeys.iter().filter(|(user, _)| !but_of_partitions.contains(&partition_of(user)));
+        journeys.flat_map(|(_, journey)| journey.prefix(journey.acknowledged)).collect()
+    }
+}
+
+impl Journey {
+    /// The events of so many requests.
+    pub fn prefix(&self, requests: usize) -> Vec<Event> {
+        self.requests[..requests].iter().flat_map(|request| request.iter().cloned()).collect()
+    }
+
+    /// What a state may hold that has at least so many requests whole, the newest first. A request may be there in part, in
+    /// any order, where it was cut short and sent again.
+    pub fn states(&self, at_least: usize) -> impl Iterator<Item = Vec<Event>> {
+        (at_least..=self.requests.len()).rev().flat_map(move |whole| {
+            let under_way = self.requests.get(whole).map_or(&[][..], |request| request);
+            // Not all of it: that is the state with one more.
+            let parts = (1_usize << under_way.len()) - 1;
+            (0..parts.max(1)).rev().map(move |part| {
+                let taken = under_way.iter().enumerate().filter(|(bit, _)| part & (1 << bit) != 0);
+                let mut events = self.prefix(whole);
+                events.extend(taken.map(|(_, event)| event.clone()));
+                events
+            })
+        })
+    }
+}
+
+/// Where a user lives.
+pub fn partition_of(user: &str) -> u32 {
+    partition_for(user.as_bytes(), PARTITIONS)
+}

@@ -1,0 +1,141 @@
+//! Which of all that may happen does, and when; how much at once; and that it ends.
+
+use crate::actions::{Action, Remedy, WEIGHTS};
+use crate::cluster::Cluster;
+use crate::ending::Ending;
+use crate::tally::Tally;
+use fastrand::Rng;
+use std::time::{Duration, Instant};
+use track_harness::poll::eventually;
+
+/// So many things at a time are not over yet, and no more begins.
+const HARMS_MAX: usize = 5;
+const PAUSE_MAX: Duration = Duration::from_millis(2_500);
+const TICK: Duration = Duration::from_millis(50);
+/// How often it is looked whether a broker is back; asking takes a moment.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// By then a broker that is away is missed, and before that those who are asked may say that nothing has happened.
+const MISSED_WITHIN: Duration = Duration::from_secs(4);
+const SYNCED_WITHIN: Duration = Duration::from_secs(120);
+
+pub struct Schedule<'a> {
+    rng: Rng,
+    tally: &'a Tally,
+    ending: &'a Ending,
+    began: Instant,
+    /// What is to be done, and when.
+    remedies: Vec<(Instant, Remedy)>,
+    looked: Instant,
+    /// When a broker was last let go.
+    let_go: Instant,
+}
+
+impl<'a> Schedule<'a> {
+    pub fn new(rng: Rng, tally: &'a Tally, ending: &'a Ending) -> Self {
+        let now = Instant::now();
+        Self { rng, tally, ending, began: now, remedies: Vec::new(), looked: now, let_go: now }
+    }
+
+    /// Lets things happen for so long.
+    pub fn run(&mut self, cluster: &mut Cluster, for_so_long: Duration) {
+        while self.began.elapsed() < for_so_long {
+            if self.remedies.len() < HARMS_MAX {
+                self.act(cluster);
+            }
+            let until = Instant::now() + PAUSE_MAX.mul_f64(self.rng.f64());
+            while Instant::now() < until {
+                self.tick(cluster, Instant::now());
+                self.ending.pause(TICK);
+            }
+        }
+    }
+
+    /// Ends everything that has begun, and waits until all are well.
+    pub fn calm(&mut self, cluster: &mut Cluster) {
+        self.say("enough");
+        let far = Instant::now() + Duration::from_secs(3_600);
+        while !self.remedies.is_empty() {
+            self.tick(cluster, far);
+            self.ending.pause(TICK);
+        }
+        for number in cluster.extras() {
+            cluster.services[number].terminate();
+            cluster.services[number].is_retired = true;
+        }
+        eventually(SYNCED_WITHIN, "the brokers are in sync", || {
+            self.look_for_broker(cluster);
+            anyhow::ensure!(cluster.harmed_broker.is_none(), "not yet");
+            Ok(())
+        })
+        .unwrap();
+        cluster.wait_ready();
+        cluster.wait_retired();
+        self.say("all are well");
+    }
+
+    fn act(&mut self, cluster: &mut Cluster) {
+        let all: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = self.rng.u32(..all);
+        let action: Action = WEIGHTS
+            .into_iter()
+            .find_map(|(action, weight)| match drawn.checked_sub(weight) {
+                Some(rest) => {
+                    drawn = rest;
+                    None
+                }
+                None => Some(action),
+            })
+            .unwrap();
+        // Where it can't be borne now, nothing happens this time.
+        if let Some(happened) = action.take(cluster, &mut self.rng) {
+            self.say(&happened.said);
+            self.tally.action(action.name());
+            let now = Instant::now();
+            self.remedies.extend(happened.remedies.into_iter().map(|(after, remedy)| (now + after, remedy)));
+        }
+    }
+
+    /// Does what is due by `by`, and sees how everything is.
+    fn tick(&mut self, cluster: &mut Cluster, by: Instant) {
+        self.ending.check();
+        let due = self.remedies.extract_if(.., |(when, _)| *when <= by).collect::<Vec<_>>();
+        for (when, remedy) in due {
+            if remedy.apply(cluster) {
+                self.say(&format!("{remedy:?}"));
+                if is_of_broker(remedy) {
+                    self.let_go = Instant::now();
+                }
+            } else {
+                self.remedies.push((when, remedy));
+            }
+        }
+        cluster.tick();
+        if cluster.harmed_broker.is_some() && self.looked.elapsed() > LOOKED_EVERY {
+            self.look_for_broker(cluster);
+        }
+    }
+
+    /// The harm of a broker is over when all are in sync again.
+    fn look_for_broker(&mut self, cluster: &mut Cluster) {
+        let is_let_go = !self.remedies.iter().any(|(_, remedy)| is_of_broker(*remedy));
+        if cluster.harmed_broker.is_some() && is_let_go {
+            // Its port may have been taken by a connection meanwhile.
+            if cluster.brokers.restart_ended().unwrap() {
+                self.say("a broker is started once more");
+            }
+            if self.let_go.elapsed() > MISSED_WITHIN && cluster.brokers.check_in_sync().is_ok() {
+                cluster.harmed_broker = None;
+                self.say("the brokers are in sync");
+            }
+        }
+        self.looked = Instant::now();
+    }
+
+    fn say(&self, what: &str) {
+        println!("{:8.2}  {what}", self.began.elapsed().as_secs_f64());
+    }
+}
+
+fn is_of_broker(remedy: Remedy) -> bool {
+    matches!(remedy, Remedy::HealBroker(_) | Remedy::RestartBroker(_) | Remedy::ThawBroker(_))
+}
