@@ -22,7 +22,7 @@ const BATCH_WORK_MAX: Duration = Duration::from_millis(500);
 /// As long as so many records wait on the log, what they lead to is gathered: the more of them go into one write, the
 /// more of them are added up in memory. Whoever is this far behind is not up to date by any measure.
 const BACKLOG_RECORDS_MIN: u64 = 1_000;
-/// How many records are gathered at most.
+/// How many records are gathered at most, where memory has room for them.
 const GATHERED_RECORDS_MAX: usize = 50_000;
 /// How long what is folded may wait to be written, and so to be seen.
 const GATHER_FOR_MAX: Duration = Duration::from_millis(200);
@@ -145,7 +145,8 @@ impl<'a> Folding<'a> {
         self.gathered.as_ref().is_some_and(|gathered| {
             let waiting = self.reader.log_end().saturating_sub(self.folded.next_offset);
             let is_behind = has_read_more || waiting >= BACKLOG_RECORDS_MIN;
-            !is_behind || gathered.records >= GATHERED_RECORDS_MAX || gathered.since.elapsed() >= GATHER_FOR_MAX
+            let records_max = GATHERED_RECORDS_MAX.min(self.working.gathered_records_max());
+            !is_behind || gathered.records >= records_max || gathered.since.elapsed() >= GATHER_FOR_MAX
         })
     }
 

@@ -49,6 +49,10 @@ use users::{User, Users};
 /// How many names of events are kept in mind. Past that everything is let go of: they are no names but numbers.
 const NAMES_MAX: usize = 65_536;
 
+/// What a record that is folded and not written yet takes beside its user's rows, about: its event_id in the map, in order and
+/// in the batch, and the rows that it leads to in the batch.
+const GATHERED_RECORD_BYTES: usize = 320;
+
 /// Memory for the working sets of a process, the same for each.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
@@ -113,6 +117,12 @@ impl WorkingSet {
 
     pub(crate) fn spans(&self) -> Spans {
         self.spans
+    }
+
+    /// How many records may be folded before what they led to is written: that takes no more than half as much memory as
+    /// the rows may.
+    pub(crate) fn gathered_records_max(&self) -> usize {
+        self.share.bytes_max() / 2 / GATHERED_RECORD_BYTES
     }
 
     /// The user with this id. The index is void after the next write.

@@ -53,6 +53,10 @@ impl Users {
         let index =
             u32::try_from(self.users.len()).expect("a partition's share of memory has no room for so many users");
         self.by_id.insert_unique(hash, index, |at| self.users[place(*at)].hash);
+        if self.users.len() == self.users.capacity() {
+            // Not twice as many: what is reserved is memory that nobody has measured.
+            self.users.reserve_exact(self.users.len() / 8 + 16);
+        }
         self.users.push(User {
             id: SmallVec::from_slice(id.as_bytes()),
             counts: Days::default(),
