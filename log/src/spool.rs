@@ -80,6 +80,7 @@ impl Spool {
     /// [`LogError::Refused`] where another process holds the folder, or it is that of something else or of a newer format;
     /// [`LogError::Corrupt`] where records are damaged that were once durable; [`LogError::Io`].
     pub fn open(config: Config, clock: Clock) -> Result<Self, LogError> {
+        place::claim(&config.dir)?;
         let log = embedded::Config {
             // What is not forwarded stays, however old.
             retention_ms: i64::MAX,

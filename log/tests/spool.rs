@@ -34,6 +34,8 @@ enum Mood {
     /// Takes it, and says that it may not have.
     TakesAndFails,
     NeverAnswers,
+    /// Fails for one user, and takes what comes without its events.
+    Refuses(&'static str),
 }
 
 /// A log that remembers what it took.
@@ -86,7 +88,7 @@ impl Log {
 
 impl Append for Log {
     fn partition_count(&self) -> u32 {
-        1
+        2
     }
 
     fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'static, Result<Vec<Position>, AppendError>> {
@@ -100,7 +102,10 @@ impl Append for Log {
             Mood::NeverAnswers => return future::pending().boxed(),
             Mood::Fails(error) => return future::err(error).boxed(),
             Mood::Away => return future::err(AppendError::NotAppended("nobody is there".to_owned())).boxed(),
-            Mood::Takes | Mood::TakesAndFails => {}
+            Mood::Refuses(user) if records.iter().any(|record| record.key == user) => {
+                return future::err(AppendError::Unavailable("too few replicas".to_owned())).boxed();
+            }
+            Mood::Takes | Mood::TakesAndFails | Mood::Refuses(_) => {}
         }
         let mut taken = self.taken.lock();
         let first = taken.len() as u64;
@@ -139,15 +144,19 @@ fn connected(dir: &Path, log: &Arc<Log>) -> Spool {
 
 /// An event with this id, which a client chose or ingest.
 fn record(id: &str, is_clients: bool) -> NewRecord {
+    record_of("u", id, is_clients)
+}
+
+fn record_of(user: &'static str, id: &str, is_clients: bool) -> NewRecord {
     let event = Event {
         event_id: id.to_owned(),
         event: "play".to_owned(),
-        user_id: "u".to_owned(),
+        user_id: user.to_owned(),
         timestamp_ms: 1_735_689_600_000,
         client_event_id: is_clients,
         ..Event::default()
     };
-    NewRecord { key: "u".into(), value: event::encode(&event) }
+    NewRecord { key: user.into(), value: event::encode(&event) }
 }
 
 fn accept(spool: &Spool, records: Vec<NewRecord>) -> Result<Accepted, AppendError> {

@@ -78,6 +78,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use track_log::{Append, LogError, Partition, ReadLog, Subscribe, Subscription};
 use track_proto::clock::Clock;
@@ -206,10 +207,10 @@ impl Processor {
         }
     }
 
-    /// Takes in what another processor of the same group says of itself, `None` that it has left: what it serves is answered
-    /// from here no longer. Waits for questions that are being answered.
+    /// Takes in what another processor of the same group says of itself, `None` that it has left: what it serves is soon
+    /// answered from here no longer.
     pub fn hear(&self, instance: &str, said: Option<&v1::Owner>, heard: Instant) {
-        self.shared.close_served(instance, said, heard);
+        self.shared.leaving.hear(instance, said, heard);
     }
 
     /// Whether every partition that is ours is served.
@@ -219,6 +220,9 @@ impl Processor {
     pub fn check_ready(&self) -> Result<(), String> {
         if !self.shared.joined.load(Ordering::Acquire) {
             return Err("not yet reading the log".into());
+        }
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err("stopping".into());
         }
         match self.shared.owned.read().values().find(|owned| !owned.is_serving()) {
             Some(owned) => Err(owned.restoring_reason()),
@@ -239,15 +243,13 @@ impl Processor {
         let Some(subscription) = self.join(source, &shutdown).await? else { return Ok(()) };
         self.shared.joined.store(true, Ordering::Release);
 
+        let mut closing = None;
         let (mut hint, mut look) = (tokio::time::interval(HINT_EVERY), tokio::time::interval(LOOK_EVERY));
         let outcome = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 Some(failure) = failed.recv() => break Err(failure),
-                _ = look.tick(), if self.shared.config.warm_within.is_some() => {
-                    let shared = Arc::clone(&self.shared);
-                    blocking(move || shared.close_overdue()).await;
-                }
+                _ = look.tick(), if self.shared.config.warm_within.is_some() => self.close_overdue(&mut closing),
                 _ = hint.tick() => {
                     let (shared, subscription) = (Arc::clone(&self.shared), Arc::clone(&subscription));
                     blocking(move || {
@@ -267,8 +269,7 @@ impl Processor {
         })
         .await;
         while self.shared.leaving.is_awaited(Instant::now()) {
-            let shared = Arc::clone(&self.shared);
-            blocking(move || shared.close_overdue()).await;
+            self.close_overdue(&mut closing);
             look.tick().await;
         }
         let shared = Arc::clone(&self.shared);
@@ -279,6 +280,14 @@ impl Processor {
 }
 
 impl Processor {
+    /// Closes what has been left for long enough, on a thread that may wait for questions that are being answered.
+    fn close_overdue(&self, closing: &mut Option<JoinHandle<()>>) {
+        if closing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let shared = Arc::clone(&self.shared);
+            *closing = Some(tokio::task::spawn_blocking(move || shared.close_overdue()));
+        }
+    }
+
     /// Joins whoever else reads `source`; brokers may be away just now. `None` where it was told to stop before.
     async fn join(
         &self,

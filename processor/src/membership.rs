@@ -139,7 +139,7 @@ impl Shared {
             self.owned.write().remove(&partition);
             match left {
                 Ok(true) => {
-                    tracing::info!(partition, "partition drained, and answered from until it is served elsewhere")
+                    tracing::info!(partition, "partition drained, and answered from until it is served elsewhere");
                 }
                 Ok(false) => self.close_drained(&owned, "it was not served"),
                 Err(failure) => {
@@ -202,12 +202,7 @@ impl Shared {
 
     /// Closes what has been answered from for long enough.
     pub(crate) fn close_overdue(&self) {
-        self.close_left("nobody has served it in time", |leaving| leaving.take_overdue(Instant::now()));
-    }
-
-    /// Closes what another processor says that it serves.
-    pub(crate) fn close_served(&self, instance: &str, said: Option<&v1::Owner>, heard: Instant) {
-        self.close_left("served elsewhere", |leaving| leaving.take_served(instance, said, heard));
+        self.close_left("served elsewhere, or not in time", |leaving| leaving.take_overdue(Instant::now()));
     }
 
     /// A partition that may answer.
@@ -220,12 +215,16 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> Vec<v1::PartitionStatus> {
-        // In this order: one that is ours again counts as that.
-        let left = self.leaving.all().into_iter().map(|owned| owned.status());
-        let mut all: BTreeMap<_, _> = left.map(|status| (status.partition, status)).collect();
-        for owned in self.owned.read().values() {
-            let checkpointed_ms = self.checkpoints.as_ref().and_then(|it| it.covered_ms(owned.partition()));
-            all.insert(owned.partition(), v1::PartitionStatus { checkpointed_ms, ..owned.status() });
+        let checkpointed_ms = |owned: &Owned| self.checkpoints.as_ref().and_then(|it| it.covered_ms(owned.partition()));
+        let status = |owned: &Arc<Owned>| {
+            let checkpointed_ms = checkpointed_ms(owned);
+            (owned.partition(), v1::PartitionStatus { checkpointed_ms, ..owned.status() })
+        };
+        // In this order: one that begins to be left meanwhile is among those that are ours.
+        let ours: Vec<_> = self.owned.read().values().cloned().collect();
+        let mut all: BTreeMap<_, _> = ours.iter().map(status).collect();
+        for owned in self.leaving.all() {
+            all.entry(owned.partition()).or_insert_with(|| owned.status());
         }
         all.into_values().collect()
     }

@@ -4,6 +4,7 @@
 //! until it has been silent for a while or says goodbye; nobody is asked whether it is true, the call will show.
 
 use parking_lot::RwLock;
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ struct Instance {
 struct Serving {
     partition: u32,
     next_offset: u64,
+    /// It goes no further there.
+    is_leaving: bool,
 }
 
 /// Someone who says that it serves a partition.
@@ -72,6 +75,7 @@ pub(crate) struct Candidate {
     /// When it said so.
     pub(crate) heard: Instant,
     next_offset: u64,
+    is_leaving: bool,
 }
 
 impl Owners {
@@ -97,6 +101,7 @@ impl Owners {
             .map(|status| Serving {
                 partition: status.partition,
                 next_offset: status.as_of.as_ref().map_or(0, |as_of| as_of.next_offset),
+                is_leaving: status.state() == PartitionState::Leaving,
             })
             .collect();
 
@@ -153,14 +158,17 @@ impl Owners {
         for (name, instance) in &self.table.read().instances {
             let Some(channel) = instance.channel.as_ref().filter(|_| instance.heard >= heard_since) else { continue };
             let serving = instance.serving.iter().filter(|serving| serving.partition == partition);
-            candidates.extend(serving.map(|Serving { next_offset, .. }| Candidate {
+            candidates.extend(serving.map(|Serving { next_offset, is_leaving, .. }| Candidate {
                 instance: name.clone(),
                 channel: channel.clone(),
                 heard: instance.heard,
                 next_offset: *next_offset,
+                is_leaving: *is_leaving,
             }));
         }
-        candidates.sort_by(|a, b| b.next_offset.cmp(&a.next_offset).then_with(|| a.instance.cmp(&b.instance)));
+        // Who goes on is as far and knows that nothing has come since.
+        let freshest = |candidate: &Candidate| (Reverse(candidate.next_offset), candidate.is_leaving);
+        candidates.sort_by(|a, b| freshest(a).cmp(&freshest(b)).then_with(|| a.instance.cmp(&b.instance)));
         candidates
     }
 
@@ -233,10 +241,12 @@ mod tests {
         let partitions = vec![status(0, PartitionState::Leaving, 9)];
         owners.apply("old".into(), Some(Owner { partitions, ..owner("http://old", &[]) }), now);
         assert_eq!((names(&owners, 0, now), owners.served(now)), (vec!["old".to_owned()], BTreeSet::from([0])));
-        owners.apply("new".into(), Some(owner("http://new", &[(0, 10)])), now);
-        assert_eq!(names(&owners, 0, now), ["new", "old"]);
+        for reached in [9, 10] {
+            owners.apply("young".into(), Some(owner("http://young", &[(0, reached)])), now);
+            assert_eq!(names(&owners, 0, now), ["young", "old"]);
+        }
         owners.apply("old".into(), Some(owner("http://old", &[])), now);
-        assert_eq!(names(&owners, 0, now), ["new"]);
+        assert_eq!(names(&owners, 0, now), ["young"]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(crate) struct ProcessorFlags {
     #[arg(long, env = "TRACK_REPLICA", value_name = "NAME", value_parser = values::name)]
     pub(crate) replica: Option<String>,
     /// Warm moves: a partition that goes to another processor is answered from here until that one serves it, but no longer
-    /// than this; a clean stop waits for it. Alone it is 1m. Default: not answered from the moment it goes.
+    /// than this: --warm is --warm=1m. A clean stop waits for it. Default: not answered from the moment it goes.
     #[arg(long, env = "TRACK_WARM", value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1m", value_parser = values::timeout)]
     pub(crate) warm: Option<Duration>,
     /// How the group shares partitions: consumer needs Kafka 4; classic is for older brokers.

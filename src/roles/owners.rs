@@ -51,9 +51,9 @@ pub(super) async fn tell(board: Arc<dyn Bulletin>, owner: impl Fn() -> Owner, st
     }
 }
 
-/// Which partitions are there, and in which state: what makes a difference to who is asked.
-fn serving(owner: &Owner) -> Vec<(u32, i32)> {
-    owner.partitions.iter().map(|status| (status.partition, status.state)).collect()
+/// Which partitions are there, in which state, and whether there will be more: what makes a difference to others.
+fn serving(owner: &Owner) -> (Vec<(u32, i32)>, bool) {
+    (owner.partitions.iter().map(|status| (status.partition, status.state)).collect(), owner.stopping)
 }
 
 /// Hands on what comes from the board: who says what of itself, `None` being a goodbye, and when that counts as heard.

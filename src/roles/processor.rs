@@ -56,12 +56,12 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     println!("track processor listens on {} for the query service", socket.url());
     let serving = socket.listen()?.serve(processor.service(), stop_serving.clone(), flags.common.drain_timeout);
     let serving = tokio::spawn(serving);
-    let mut folding = tokio::spawn(processor.clone().run(group, stop_folding.clone()));
     let replica = flags.replica.unwrap_or_default();
     let _following = match flags.warm {
         Some(_) => Some(board.follow(owners::reader(heirs(&processor, instance, &replica), process.clock.clone()))?),
         None => None,
     };
+    let mut folding = tokio::spawn(processor.clone().run(group, stop_folding.clone()));
     let telling = {
         let stop = stop_serving.clone();
         let owner = move || Owner { replica: replica.clone(), ..processor.owner(&url) };

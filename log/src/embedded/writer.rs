@@ -164,13 +164,19 @@ impl Writer {
     /// Drops the segments that nobody wants any more. The one that is written to makes room for an empty one first, where
     /// nobody wants anything of it.
     fn drop_forgotten(&mut self) -> Result<(), LogError> {
+        // On a full disk the empty segment finds the room that these leave.
+        self.remove_forgotten();
         if self.active.bytes > START && self.partition.is_forgotten() {
             self.roll()?;
+            self.remove_forgotten();
         }
+        Ok(())
+    }
+
+    fn remove_forgotten(&self) {
         for base in self.partition.take_forgotten() {
             self.remove(base, "dropped a segment that is not needed any more");
         }
-        Ok(())
     }
 
     fn remove(&self, base: Offset, why: &str) {

@@ -7,7 +7,7 @@ use super::client::{Context, Role, kafka_partition};
 use super::queue::{Queue, QueueReader};
 use super::read::{bounds, kafka_offset};
 use super::tail::Tail;
-use crate::{LogError, Member, Offset, Partition};
+use crate::{Bounds, LogError, Member, Offset, Partition};
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -18,7 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What may wait for a reader, per partition.
 const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -27,6 +27,9 @@ const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const STALL: Duration = Duration::from_millis(50);
 /// How long the brokers have to say where a partition ends before the thread goes back to polling.
 const BOUNDS_WITHIN: Duration = Duration::from_secs(2);
+/// For how long a log that ends before a wanted offset may be a broker that is behind the others: one that was frozen, or has just
+/// become the leader.
+const DOUBTED_FOR: Duration = Duration::from_secs(10);
 
 pub(super) type Consumer = BaseConsumer<Context<Assignment>>;
 
@@ -46,6 +49,17 @@ struct Slot {
     records: ChunkBuilder,
     stage: Stage,
     paused: bool,
+    /// Since when the brokers say that the log ends before the wanted offset.
+    doubted_since: Option<Instant>,
+}
+
+/// Where a wanted offset is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Inside,
+    /// Beyond what a broker says is the end.
+    Doubtful,
+    Outside,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,12 +156,16 @@ impl Assignment {
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             let next = tail.next();
-            let stage = if next < bounds.start || next > bounds.end {
-                queue.fail(LogError::OutOfRange { partition, wanted: next, bounds });
-                Stage::Failed
-            } else {
-                tail.reaches(bounds.end);
-                Stage::Read
+            let stage = match self.find_place(consumer, partition, next, bounds) {
+                Place::Inside => {
+                    tail.reaches(bounds.end);
+                    Stage::Read
+                }
+                Place::Doubtful => continue,
+                Place::Outside => {
+                    queue.fail(LogError::OutOfRange { partition, wanted: next, bounds });
+                    Stage::Failed
+                }
             };
             if let Some(slot) = self.slots.lock().get_mut(&partition) {
                 slot.stage = stage;
@@ -156,14 +174,19 @@ impl Assignment {
         }
     }
 
-    /// After an error of some partition's offset: finds whose it is and tells its reader. False where it was none's.
-    pub(super) fn judge_offsets(&self, consumer: &Consumer) -> KafkaResult<bool> {
+    /// After an error of some partition's offset: finds whose it is and tells its reader. False where it was none's, `None`
+    /// where that is not certain yet.
+    pub(super) fn judge_offsets(&self, consumer: &Consumer) -> KafkaResult<Option<bool>> {
         let mut found = false;
         let read: Vec<_> = self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Read).map(named).collect();
         for (partition, queue, tail) in read {
             let bounds = bounds(consumer, &self.topic, partition, BOUNDS_WITHIN)?;
             let wanted = tail.next();
-            if wanted < bounds.start || wanted > bounds.end {
+            let place = self.find_place(consumer, partition, wanted, bounds);
+            if place == Place::Doubtful {
+                return Ok(None);
+            }
+            if place == Place::Outside {
                 found = true;
                 if let Some(slot) = self.slots.lock().get_mut(&partition) {
                     slot.stage = Stage::Failed;
@@ -174,7 +197,7 @@ impl Assignment {
                 queue.fail(LogError::OutOfRange { partition, wanted, bounds });
             }
         }
-        Ok(found || self.find(|slot| slot.stage == Stage::Failed || slot.stage == Stage::Fresh).is_some())
+        Ok(Some(found || self.find(|slot| slot.stage == Stage::Failed || slot.stage == Stage::Fresh).is_some()))
     }
 
     /// Only what is assigned here may be committed.
@@ -198,6 +221,37 @@ impl Assignment {
         self.closed.store(true, Ordering::Release);
         let all: Vec<_> = self.slots.lock().keys().copied().collect();
         self.revoke(&all);
+    }
+
+    /// Whether an offset is in the log, as far as the brokers are to be believed by now.
+    fn find_place(&self, consumer: &Consumer, partition: Partition, wanted: Offset, bounds: Bounds) -> Place {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.get_mut(&partition) else { return Place::Doubtful };
+        if (bounds.start..=bounds.end).contains(&wanted) {
+            let was_doubted = slot.doubted_since.take().is_some();
+            drop(slots);
+            if was_doubted {
+                // Whoever refused the offset has ended its being fetched.
+                let to = (&*self.topic, kafka_partition(partition), kafka_offset(wanted));
+                if let Err(error) = consumer.seek(to.0, to.1, to.2, BOUNDS_WITHIN) {
+                    tracing::warn!(partition, "Kafka: reading on: {error}");
+                }
+            }
+            return Place::Inside;
+        }
+        if wanted < bounds.start {
+            return Place::Outside;
+        }
+        let since = slot.doubted_since.get_or_insert_with(|| {
+            tracing::warn!(
+                partition,
+                wanted,
+                end = bounds.end,
+                "Kafka: the log ends before what was read of it, asking again"
+            );
+            Instant::now()
+        });
+        if since.elapsed() < DOUBTED_FOR { Place::Doubtful } else { Place::Outside }
     }
 
     fn find(&self, which: impl Fn(&Slot) -> bool) -> Option<(Partition, Arc<Queue>, Arc<Tail>)> {
@@ -230,6 +284,7 @@ impl Assignment {
                 records: ChunkBuilder::default(),
                 stage: if from.is_some() { Stage::Fresh } else { Stage::Declined },
                 paused: false,
+                doubted_since: None,
             };
             if !self.closed.load(Ordering::Acquire) {
                 self.slots.lock().insert(partition, slot);

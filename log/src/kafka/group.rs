@@ -208,10 +208,12 @@ impl Membership {
             assignment.introduce(consumer);
             if doubtful {
                 match assignment.judge_offsets(consumer) {
-                    Ok(true) => doubtful = false,
-                    Ok(false) => return Err(LogError::Kafka("an offset was refused that is in the log".to_owned())),
-                    // The brokers do not answer now.
-                    Err(_) => {}
+                    Ok(Some(true)) => doubtful = false,
+                    Ok(Some(false)) => {
+                        return Err(LogError::Kafka("an offset was refused that is in the log".to_owned()));
+                    }
+                    // The brokers do not answer now, or one of them is behind.
+                    Ok(None) | Err(_) => {}
                 }
             }
             self.commit(consumer);

@@ -149,8 +149,13 @@ impl Admin {
             Some(Ok(_)) => tracing::info!("made the topic {}", topic.name),
             // Another process was quicker.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => {}
-            // A controller that is being elected, for one.
-            Some(Err((_, error @ (RDKafkaErrorCode::RequestTimedOut | RDKafkaErrorCode::NotController)))) => {
+            // A controller that is being elected, or brokers that are yet to come.
+            Some(Err((
+                _,
+                error @ (RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::NotController
+                | RDKafkaErrorCode::InvalidReplicationFactor),
+            ))) => {
                 return Err(LogError::Kafka(format!("the topic {} could not be made: {error}", topic.name)));
             }
             Some(Err((_, error))) => {

@@ -5,15 +5,18 @@
 
 use super::switch::Stopping;
 use super::{Shared, place};
-use crate::{Append, AppendError, LogError, NewRecord, PartitionReader, ReadLog as _, Record};
+use crate::{Append, AppendError, LogError, NewRecord, Offset, Partition, PartitionReader, ReadLog as _, Record};
 use fail::fail_point;
 use futures::executor::block_on;
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use track_proto::event;
+use track_proto::partitioner::partition_for;
 
 /// How many records go out together; a reader hands on 8 MiB of them at most.
 const ROUND_RECORDS_MAX: usize = 10_000;
@@ -23,8 +26,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Forwarder {
     shared: Arc<Shared>,
     reader: Box<dyn PartitionReader>,
-    /// What goes out next, read already; empty where nothing waits.
+    /// What of the round is still to go out, read already; empty where nothing waits.
     round: Vec<Record>,
+    /// The offset behind the round's last record.
+    round_end: Offset,
     given_up: oneshot::Receiver<()>,
     /// How many have gone out since the spool was last empty.
     records_forwarded: u64,
@@ -44,7 +49,7 @@ impl Forwarder {
     /// Goes on where forwarding has come to. It ends early when `given_up` says so.
     pub(super) fn new(shared: Arc<Shared>, given_up: oneshot::Receiver<()>) -> Result<Self, LogError> {
         let reader = shared.spooled.reader(0, shared.next.load(Ordering::Acquire))?;
-        Ok(Self { shared, reader, round: Vec::new(), given_up, records_forwarded: 0 })
+        Ok(Self { shared, reader, round: Vec::new(), round_end: 0, given_up, records_forwarded: 0 })
     }
 
     /// Runs until it is told to stop.
@@ -74,10 +79,10 @@ impl Forwarder {
     /// Reads the next round where there is none.
     fn load(&mut self) -> Result<(), LogError> {
         if self.round.is_empty() {
-            self.reader.read(&mut self.round, ROUND_RECORDS_MAX, Duration::ZERO)
-        } else {
-            Ok(())
+            self.reader.read(&mut self.round, ROUND_RECORDS_MAX, Duration::ZERO)?;
+            self.round_end = self.round.last().map_or(0, |record| record.offset + 1);
         }
+        Ok(())
     }
 
     /// Forwards a round, or finds with nothing to forward whether the log takes appends.
@@ -91,18 +96,14 @@ impl Forwarder {
         }
         let has_round = !self.round.is_empty();
         if has_round {
-            let records = self.round.iter().map(|record| NewRecord {
-                key: record.key.clone().unwrap_or_default(),
-                value: event::made_to_count_once(&record.value),
-            });
-            let appended = match block_on(select(log.append(records.collect()), &mut self.given_up)) {
+            let appended = match block_on(select(pin!(append_by_partition(log, &self.round)), &mut self.given_up)) {
                 Either::Left((appended, _)) => appended,
                 Either::Right(_) => return Err(Stopping),
             };
-            match appended {
-                Ok(_) => self.forwarded(),
-                Err(AppendError::Busy) => return Ok(Came::Refusal),
-                Err(AppendError::NotAppended(reason) | AppendError::Unavailable(reason)) => {
+            match self.keep_failed(appended) {
+                None => self.forwarded(),
+                Some(AppendError::Busy) => return Ok(Came::Refusal),
+                Some(AppendError::NotAppended(reason) | AppendError::Unavailable(reason)) => {
                     return Ok(self.turned_away(reason));
                 }
             }
@@ -111,6 +112,23 @@ impl Forwarder {
             tracing::info!(waiting = self.shared.waiting(), "the log takes events again, nothing more is spooled");
         }
         Ok(if has_round { Came::Through } else { Came::Nothing })
+    }
+
+    /// Leaves in the round what is not on the log yet, and says why, if anything is.
+    fn keep_failed(&mut self, appended: Vec<Appended>) -> Option<AppendError> {
+        let mut failed = Vec::new();
+        let mut reason = None;
+        for Appended { places, outcome } in appended {
+            if let Err(error) = outcome {
+                failed.extend(places);
+                reason.get_or_insert(error);
+            }
+        }
+        if reason.is_some() {
+            failed.sort_unstable();
+            self.round = failed.into_iter().map(|place| self.round[place].clone()).collect();
+        }
+        reason
     }
 
     /// The log does not take appends; that is known here.
@@ -123,8 +141,8 @@ impl Forwarder {
     /// The round is on the log: remembers that, and lets go of what is not needed any more.
     fn forwarded(&mut self) {
         fail_point!("spool-forwarded", |_| std::process::abort());
-        let (shared, records) = (&self.shared, self.round.len() as u64);
-        let next = self.round.last().map_or(0, |record| record.offset + 1);
+        let (shared, next) = (&self.shared, self.round_end);
+        let records = next.saturating_sub(shared.next.load(Ordering::Acquire));
         self.round.clear();
         if let Err(error) = place::write(&shared.config.dir, next) {
             // After a crash it would be forwarded again, and count once; where the segment is gone by then, not even that.
@@ -148,6 +166,28 @@ impl Forwarder {
         let age_ms = oldest_ms.map_or(0, |oldest_ms| clock().saturating_sub(oldest_ms).max(0));
         meters.tell(self.shared.waiting(), spooled.bytes(), Duration::from_millis(age_ms.unsigned_abs()));
     }
+}
+
+/// What came of the records of one partition, and which of the round they are.
+struct Appended {
+    places: Vec<usize>,
+    outcome: Result<(), AppendError>,
+}
+
+/// Appends a round with one append for each partition: one that takes nothing has the others' records sent no second time.
+async fn append_by_partition(log: &dyn Append, round: &[Record]) -> Vec<Appended> {
+    let mut by_partition: BTreeMap<Partition, (Vec<usize>, Vec<NewRecord>)> = BTreeMap::new();
+    for (place, record) in round.iter().enumerate() {
+        let key = record.key.clone().unwrap_or_default();
+        let (places, records) = by_partition.entry(partition_for(&key, log.partition_count())).or_default();
+        places.push(place);
+        records.push(NewRecord { key, value: event::made_to_count_once(&record.value) });
+    }
+    let appends = by_partition.into_values().map(|(places, records)| {
+        let appending = log.append(records);
+        async move { Appended { places, outcome: appending.await.map(|_| ()) } }
+    });
+    join_all(appends).await
 }
 
 /// Tells that the thread has ended.

@@ -10,7 +10,22 @@ use std::path::Path;
 const VERSION: u64 = 1;
 const NAME: &str = "forwarded";
 
-/// Where forwarding goes on in a folder that is held and whose records are `bounds`; written there where it is new.
+/// Makes a folder a spool's before there is a log in it. One with a log that is no spool is somebody else's.
+pub(super) fn claim(dir: &Path) -> Result<(), LogError> {
+    if read(dir)?.is_some() {
+        return Ok(());
+    }
+    if ["log.meta", "log/log.meta"].iter().any(|of_a_log| dir.join(of_a_log).exists()) {
+        return Err(LogError::Refused(format!(
+            "{} holds a log that is no spool, and would be emptied: give the spool a folder of its own",
+            dir.display()
+        )));
+    }
+    std::fs::create_dir_all(dir).map_err(|error| io_error("make", dir, error))?;
+    write(dir, 0)
+}
+
+/// Where forwarding goes on in a folder that is held and whose records are `bounds`.
 pub(super) fn first(dir: &Path, bounds: Bounds) -> Result<Offset, LogError> {
     match read(dir)? {
         // Segments go only when all in them is forwarded: where that could not be written down, they say it.
@@ -21,14 +36,7 @@ pub(super) fn first(dir: &Path, bounds: Bounds) -> Result<Offset, LogError> {
             dir.display(),
             bounds.end
         ))),
-        None if bounds.end > 0 => Err(LogError::Refused(format!(
-            "{} holds a log that is no spool, and would be emptied: give the spool a folder of its own",
-            dir.display()
-        ))),
-        None => {
-            write(dir, 0)?;
-            Ok(0)
-        }
+        None => Err(LogError::Corrupt(format!("{} is gone from the spool's folder", dir.join(NAME).display()))),
     }
 }
 

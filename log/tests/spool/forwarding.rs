@@ -1,10 +1,12 @@
 //! What is spooled comes to the log, once in effect, whatever happens on the way.
 
-use crate::{Log, Mood, accept, connected, opened, record, spool_one, wait_empty};
+use crate::{Log, Mood, PATIENCE, accept, connected, opened, record, record_of, spool_one, wait_empty};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use track_harness::poll::eventually;
 use track_log::Accepted;
+use track_proto::partitioner::partition_for;
 
 #[test]
 fn what_is_spooled_is_forwarded_in_order_and_counts_once() {
@@ -41,6 +43,28 @@ fn what_is_left_is_forwarded_by_the_next_start_and_not_by_the_one_after() {
     drop(spool);
     drop(connected(dir.path(), &log));
     assert_eq!(log.ids(), ["a", "b", "c"]);
+}
+
+#[test]
+fn what_one_partition_does_not_take_has_nothing_sent_again_to_the_others() {
+    let other =
+        ["a", "b", "c", "d"].into_iter().find(|user| partition_for(user.as_bytes(), 2) != partition_for(b"u", 2));
+    let dir = tempfile::tempdir().unwrap();
+    let spool = opened(dir.path());
+    let round = vec![record_of("u", "1", false), record_of(other.unwrap(), "2", false), record_of("u", "3", false)];
+    assert_eq!(accept(&spool, round), Ok(Accepted::Spooled));
+    let log = Log::new(Mood::Refuses("u"));
+    spool.connect(Arc::clone(&log) as _);
+    eventually(PATIENCE, "it has tried twice at least", || {
+        anyhow::ensure!(log.asked() >= 3, "asked {} times", log.asked());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(log.ids(), ["2"]);
+    log.set(Mood::Takes);
+    log.wait_for(3);
+    wait_empty(dir.path());
+    assert_eq!(log.ids(), ["2", "1", "3"]);
 }
 
 #[test]

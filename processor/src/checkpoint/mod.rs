@@ -158,8 +158,10 @@ impl Checkpoints {
 
     /// Makes the last checkpoint of a partition that is no longer ours, of its store.
     pub(crate) fn take_last(&self, partition: Partition, store: &Store) {
-        if let Some(schedule) = self.schedules.lock().get(&partition) {
+        let schedule = self.schedules.lock().remove(&partition);
+        if let Some(schedule) = schedule {
             schedule.take_last(store);
+            self.endings.lock().insert(partition, schedule.end());
         }
     }
 
