@@ -1,6 +1,6 @@
 //! No room on the disk: events are refused, nothing is lost, and with room again it goes on by itself.
 
-use super::producer::send_all;
+use super::producer::{Sending, send_all};
 use super::standalone::check_digest;
 use super::traffic::Traffic;
 use crate::{TRACK, standalone};
@@ -16,6 +16,8 @@ use track_harness::track::{Start, Track};
 
 const ROOM: &str = "size=40m";
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
+/// From the end of all room to the store's saying so, where anything was left to be written.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
 
 /// A small file system under the data folder, for as long as this lives or the process does.
 pub struct SmallDisk {
@@ -76,17 +78,26 @@ pub fn fill(ballast: &Path) {
 
 /// Keeps all room taken but for a little now and then, until `what` is said: the log needs some to take events, for which the store
 /// then needs more.
-fn squeeze(ballast: &Path, track: &Track, what: &str) {
+fn squeeze(ballast: &Path, track: &Track, sending: &Sending<'_>, what: &str) {
     // A little more than a step by which the log grows.
     const LITTLE: u64 = 3 << 19;
     eventually(NOTICED_WITHIN, what, || {
         fill(ballast);
-        if track.log()?.contains(what) {
-            return Ok(());
+        let said = eventually(SAID_WITHIN, what, || {
+            anyhow::ensure!(track.log()?.contains(what), "not said yet");
+            Ok(())
+        });
+        if said.is_err() {
+            let file = File::options().write(true).open(ballast)?;
+            file.set_len(file.metadata()?.len().saturating_sub(LITTLE))?;
+            // The log has grown by then, and takes some events more when the room is gone again.
+            let before = sending.acknowledged();
+            eventually(NOTICED_WITHIN, "an event is taken", || {
+                anyhow::ensure!(sending.acknowledged() > before, "none");
+                Ok(())
+            })?;
         }
-        let file = File::options().write(true).open(ballast)?;
-        file.set_len(file.metadata()?.len().saturating_sub(LITTLE))?;
-        anyhow::bail!("not said yet")
+        said
     })
     .unwrap();
 }
@@ -97,7 +108,7 @@ fn a_full_disk_refuses_and_goes_on_with_room_again() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let disk = SmallDisk::mount(&data);
-    let traffic = Traffic::new("id", 2_000, &mut rng);
+    let traffic = Traffic::new("id", 4_000, &mut rng);
     // Every write is flushed at once, or tried to be.
     let start = standalone(dir.path()).flag("--memory", "32MiB").env("FAILPOINTS", "flush-due=return");
     let start = disk.start(start, dir.path());
@@ -106,7 +117,7 @@ fn a_full_disk_refuses_and_goes_on_with_room_again() {
         sending.aim(&[track.public()]);
         sending.wait_for(0.3);
         let ballast = disk.inside(&track).join("ballast");
-        squeeze(&ballast, &track, "the store takes no writes");
+        squeeze(&ballast, &track, sending, "the store takes no writes");
         let answer = track.ask_admin("/readyz").unwrap();
         assert_eq!(answer.status, 503, "{answer}");
         // More room than nothing, and less than is wanted.

@@ -36,6 +36,11 @@ impl Sending<'_> {
         *self.targets.lock() = targets.to_vec();
     }
 
+    /// How many requests are acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged.load(Ordering::Acquire)
+    }
+
     /// Whether everything is acknowledged.
     pub fn is_done(&self) -> bool {
         self.acknowledged.load(Ordering::Acquire) >= self.traffic.requests.len()
