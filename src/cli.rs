@@ -84,6 +84,7 @@ enum ProcessorErrand {
 
 /// What the command line asks for.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a process, and it is taken apart at once")]
 pub(crate) enum Task {
     /// To do what a role does.
     Run(Role),

@@ -66,6 +66,7 @@ impl Running {
             memory_bytes_max: 512 << 20,
             accept_truncated_log: false,
             checkpoints: None,
+            warm_within: None,
         };
         let processor =
             Processor::open(config, Arc::clone(log) as _, Arc::clone(log) as _, Arc::new(|| NEW_YEAR_MS)).unwrap();

@@ -123,9 +123,9 @@ impl Action {
                 let service = &mut cluster.services[number];
                 service.kill9();
                 if puts_back {
-                    service.put_back_copy()
+                    service.put_back_copy();
                 } else {
-                    service.wipe()
+                    service.wipe();
                 }
                 (service.name.clone(), vec![(for_so_long, Remedy::StartService(number))])
             }
@@ -137,9 +137,9 @@ impl Action {
                 let number = *rng.choice(&cluster.extras())?;
                 let service = &mut cluster.services[number];
                 if rng.bool() {
-                    service.terminate()
+                    service.terminate();
                 } else {
-                    service.kill9()
+                    service.kill9();
                 }
                 service.is_retired = true;
                 (service.name.clone(), Vec::new())
