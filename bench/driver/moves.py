@@ -8,12 +8,11 @@ import threading
 import time
 
 from . import place
+from .fold import PARTITIONS, UNTIL
 from .process import run, wait_until
 from .results import Runs
 from .track import Broker, Track, get, load, load_apart
 
-PARTITIONS = 12
-UNTIL = "2025-06-01T12:00:00Z"
 # Of single events, while partitions move: little enough for two cores that run everything.
 RATE = 2_000
 # Each takes half a minute, and what differs are seconds.
@@ -59,7 +58,7 @@ def cluster(kafka, name, replicas, *flags):
                 replicated = ["--replica", f"r{replica}"] if replica else []
                 processors.append(stack.enter_context(Track("processor", *kafka, *own, *replicated, *flags)))
         query = stack.enter_context(Track("query", *kafka).wait_ready())
-        wait_until("shared out and caught up", lambda: settled(kafka, 2 * replicas), query, every=0.2)
+        wait_until("shared out and caught up", lambda: settled(kafka, 2 * replicas, replicas), query, every=0.2)
         yield processors[0], query
 
 
@@ -70,19 +69,26 @@ def status(kafka):
         return json.loads(output)
 
 
-def settled(kafka, processors, lag_max=0):
-    """Whether so many processors that are heard of share all partitions, each a replica's share of them."""
+def there(found):
+    """The processors that are heard of."""
+    return [one for one in found["processors"] if not one["is_silent"]]
+
+
+def caught_up(found):
+    """Whether everything is served to the end of the log, by all who serve."""
+    owners = (owner for partition in found["partitions"] for owner in partition["owners"])
+    return found["all_served"] and all(owner["lag_records"] == 0 for owner in owners if owner["state"] == "serving")
+
+
+def shared_out(found, processors, replicas):
+    """Whether so many processors that are heard of share all partitions of each replica."""
+    shares = [one["serving"] for one in there(found)]
+    return len(shares) == processors and sum(shares) == PARTITIONS * replicas and found["all_served"]
+
+
+def settled(kafka, processors, replicas):
     found = status(kafka)
-    if not found or not found["all_served"]:
-        return False
-    there = [one for one in found["processors"] if not one["is_silent"]]
-    owners = [owner for partition in found["partitions"] for owner in partition["owners"] if owner["state"] == "serving"]
-    return (
-        len(there) == processors
-        and all(one["serving"] for one in there)
-        and len(owners) == PARTITIONS * max(1, processors // 2)
-        and all(owner["lag_records"] <= lag_max for owner in owners)
-    )
+    return found and shared_out(found, processors, replicas) and all(one["serving"] for one in there(found)) and caught_up(found)
 
 
 class Asking(threading.Thread):
@@ -131,7 +137,7 @@ def during(kafka, query, happens, number):
         flags = ["--rate", RATE, "--connections", 16, "--events", RATE * 120, "--skip-verify", "--seed", 500 + number]
         with load_apart("--url", ingest.url, *flags) as loading:
             wait_until("some answers", lambda: len(asking.answers) > 50, loading)
-            before = sum(not one["is_silent"] for one in status(kafka)["processors"])
+            before = len(there(status(kafka)))
             began = time.monotonic()
             happens()
             wait_until("served again", lambda: served_again(kafka, before - 1), loading, every=0.1)
@@ -143,9 +149,7 @@ def during(kafka, query, happens, number):
 
 def served_again(kafka, processors):
     found = status(kafka)
-    there = [one for one in found["processors"] if not one["is_silent"]] if found else []
-    owned = sum(one["serving"] for one in there)
-    return len(there) == processors and owned == PARTITIONS * ((processors + 1) // 2) and found["all_served"]
+    return found and shared_out(found, processors, (processors + 1) // 2)
 
 
 def restored(kafka, number, size, sides):
@@ -155,7 +159,7 @@ def restored(kafka, number, size, sides):
     flags = [*kafka, "--data-dir", folder / "state", "--group", f"bench-restore-{number}"]
     checkpoints = ["--checkpoints", kept]
     with Track("processor", *flags, *checkpoints) as track:
-        wait_until("folded", lambda: settled_alone(kafka), track, every=0.2)
+        wait_until("folded", lambda: (found := status(kafka)) and caught_up(found), track, every=0.2)
         track.terminate()
     records = sum(partition["log_end"] - partition["log_start"] for partition in status(kafka)["partitions"])
     newest = place.bytes_under(folder / "state")
@@ -163,7 +167,7 @@ def restored(kafka, number, size, sides):
         shutil.rmtree(folder / "state")
         with Track("processor", *flags, *more) as track:
             began = time.monotonic()
-            wait_until("restored", lambda: settled_alone(kafka, track), track, every=0.05)
+            wait_until("restored", lambda: has_caught_up(track), track, every=0.05)
             seconds = time.monotonic() - began
             cpu = track.cpu_seconds()
             track.terminate()
@@ -175,18 +179,9 @@ def restored(kafka, number, size, sides):
         )
 
 
-def settled_alone(kafka, track=None):
-    """Whether the one processor that there is serves everything, to the end of the log."""
-    if track is not None:
-        # Asking the brokers takes longer than what is measured.
-        code, text = get(track.admin, "/metrics")
-        serving = "track_consumer_lag_records" in text and get(track.admin, "/readyz")[0] == 200
-        lags = [line for line in text.splitlines() if line.startswith("track_consumer_lag_records")]
-        return serving and len(lags) == PARTITIONS and all(float(line.split()[-1]) == 0 for line in lags)
-    found = status(kafka)
-    return bool(found) and found["all_served"] and all(
-        owner["lag_records"] == 0
-        for partition in found["partitions"]
-        for owner in partition["owners"]
-        if owner["state"] == "serving"
-    )
+def has_caught_up(track):
+    """The same of one processor, by its own word: asking the brokers takes longer than what is measured."""
+    code, text = get(track.admin, "/metrics")
+    lags = [line for line in text.splitlines() if line.startswith("track_consumer_lag_records")]
+    is_ready = code == 200 and get(track.admin, "/readyz")[0] == 200
+    return is_ready and len(lags) == PARTITIONS and all(float(line.split()[-1]) == 0 for line in lags)

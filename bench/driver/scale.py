@@ -6,13 +6,12 @@ import time
 from . import place
 from .fold import UNTIL
 from .process import wait_until
+from .query import KINDS, asked
 from .results import Runs
 from .track import Broker, Track, load
 
 PARTITIONS = (12, 48, 96)
 PROCESSORS = (1, 2)
-QUESTIONS = 200
-KINDS = ("user-month", "month-by-day", "year-by-month")
 LOOK_EVERY = 0.1
 RUNS_MAX = 3
 
@@ -27,11 +26,11 @@ def measure(size, runs):
             for count, side in sides.items():
                 side.add(**folded_by(kafka, count, size, f"{number}-{count}"))
         measures["fold from Kafka"] = {named(count, "processor"): side.summary() for count, side in sides.items()}
-    asked = {}
+    found_of = {}
     for count in PARTITIONS:
         for kind, side in asked_of(count, size, runs).items():
-            asked.setdefault(kind, {})[named(count, "partition")] = side.summary()
-    for kind, found in asked.items():
+            found_of.setdefault(kind, {})[named(count, "partition")] = side.summary()
+    for kind, found in found_of.items():
         least, most = (found[named(count, "partition")]["median"]["p50_ms"] for count in (PARTITIONS[0], PARTITIONS[-1]))
         measures[f"{kind} from Kafka's partitions"] = {**found, f"{PARTITIONS[-1]} ÷ {PARTITIONS[0]}": {"p50_ms": most / least}}
     return measures
@@ -75,7 +74,5 @@ def asked_of(count, size, runs):
         load("--to", "nothing", "--url", query.url, *made)
         for _ in range(runs):
             for kind, side in sides.items():
-                flags = ["--ask", kind, "--events", QUESTIONS, "--connections", 1, "--until", UNTIL]
-                found = load("--url", query.url, *flags)
-                side.add(p50_ms=found["latency_ms"]["p50"], p99_ms=found["latency_ms"]["p99"])
+                side.add(**asked(query, kind, UNTIL))
     return sides

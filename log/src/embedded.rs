@@ -7,6 +7,7 @@
 
 mod folder;
 mod frame;
+pub(crate) mod label;
 mod partition;
 mod queue;
 mod reader;

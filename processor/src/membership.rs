@@ -141,9 +141,9 @@ impl Shared {
                 Ok(true) => {
                     tracing::info!(partition, "partition drained, and answered from until it is served elsewhere");
                 }
-                Ok(false) => self.close_drained(&owned, "it was not served"),
+                Ok(false) => close_drained(&owned, "it was not served"),
                 Err(failure) => {
-                    self.close_drained(&owned, "it has failed");
+                    close_drained(&owned, "it has failed");
                     self.failures.report(failure);
                 }
             }
@@ -167,15 +167,7 @@ impl Shared {
     fn close_left(&self, why: &'static str, which: impl FnOnce(&Leaving) -> Vec<Arc<Owned>>) {
         // Whoever finds that one is not there any more must find its folder closed.
         let _turn = self.leaving.closing();
-        which(&self.leaving).iter().for_each(|owned| self.close_drained(owned, why));
-    }
-
-    fn close_drained(&self, owned: &Owned, why: &'static str) {
-        let partition = owned.partition();
-        match owned.close(|_| ()) {
-            Ok(()) => tracing::info!(partition, why, "partition closed"),
-            Err(failure) => self.failures.report(failure),
-        }
+        which(&self.leaving).iter().for_each(|owned| close_drained(owned, why));
     }
 
     fn take_last_checkpoint(&self, partition: Partition, store: &Store) {
@@ -238,6 +230,11 @@ impl Shared {
         let owned: Vec<_> = self.owned.read().values().cloned().collect();
         owned.iter().for_each(|owned| owned.measure_store());
     }
+}
+
+fn close_drained(owned: &Owned, why: &'static str) {
+    owned.let_go();
+    tracing::info!(partition = owned.partition(), why, "partition closed");
 }
 
 /// Where a partition's store is.

@@ -135,8 +135,14 @@ impl Owned {
         // Who waits for a position here is better off asking the next owner.
         self.reach.send_modify(|reach| reach.stage = Stage::Closed);
         let drained = self.drain(look_last);
-        drop(self.store.write().take());
+        self.let_go();
         drained
+    }
+
+    /// Closes the store of a partition that is drained, once the last question is answered.
+    pub(crate) fn let_go(&self) {
+        self.reach.send_modify(|reach| reach.stage = Stage::Closed);
+        drop(self.store.write().take());
     }
 
     /// Stops folding and brings everything to disk, which it hands to `look_last`. Where it answered before, it goes on

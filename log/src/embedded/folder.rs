@@ -3,13 +3,13 @@
 //! `lock` is locked while a process has the log open. `log.meta` says, as text, the format's version and the
 //! partition count; it is written when all partitions have been made. `partition-0003/` holds the segments of one.
 
-use super::io_error;
+use super::{io_error, label};
 use crate::{LogError, Partition};
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 const VERSION: u32 = 1;
+const META: &str = "log.meta";
 
 /// The folder, locked until this is dropped.
 pub(super) struct Folder {
@@ -58,37 +58,18 @@ impl Folder {
 
     /// Says that the log has been made.
     pub(super) fn write_meta(&self, partition_count: u32) -> Result<(), LogError> {
-        let (path, draft) = (self.dir.join("log.meta"), self.dir.join("log.meta.tmp"));
-        let write = || {
-            let mut file = File::create(&draft)?;
-            file.write_all(
-                format!("track embedded log\nversion {VERSION}\npartitions {partition_count}\n").as_bytes(),
-            )?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &path)?;
-            sync_dir(&self.dir)?;
-            // The folder's own name, where it has just been made.
-            sync_dir(&self.dir.canonicalize()?.join(".."))
-        };
-        write().map_err(|e| io_error("write", &path, e))
+        label::write(&self.dir, META, ("track embedded log", VERSION), ("partitions", partition_count))?;
+        // The folder's own name, where it has just been made.
+        let sync_name = || sync_dir(&self.dir.canonicalize()?.join(".."));
+        sync_name().map_err(|e| io_error("write", &self.dir.join(META), e))
     }
 }
 
 /// How many partitions the log in `dir` was made with; `None` where none has been made.
 pub(super) fn read_meta(dir: &Path) -> Result<Option<u32>, LogError> {
-    let path = dir.join("log.meta");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io_error("read", &path, e)),
-    };
-    let field = |name: &str| -> Result<u32, LogError> {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-            .ok_or_else(|| LogError::Corrupt(format!("{} does not say its {name}", path.display())))
-    };
-    match field("version")? {
-        VERSION => field("partitions").map(Some),
+    let Some(meta) = label::read(dir, META)? else { return Ok(None) };
+    match meta.field("version")? {
+        VERSION => meta.field("partitions").map(Some),
         version => Err(LogError::Refused(format!(
             "the log in {} has format version {version}, and this program knows version {VERSION}: \
              start the version of track that wrote it, or give this one a folder of its own",

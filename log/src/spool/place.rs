@@ -1,13 +1,11 @@
 //! How far the spool is forwarded: `forwarded` in its folder, as text, the format's version and the offset of the first record
 //! that is not known to be on the log. It also says that the folder is a spool's.
 
-use crate::embedded::{io_error, sync_dir};
+use crate::embedded::{io_error, label};
 use crate::{Bounds, LogError, Offset};
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-const VERSION: u64 = 1;
+const VERSION: u32 = 1;
 const NAME: &str = "forwarded";
 
 /// Makes a folder a spool's before there is a log in it. One with a log that is no spool is somebody else's.
@@ -41,19 +39,9 @@ pub(super) fn first(dir: &Path, bounds: Bounds) -> Result<Offset, LogError> {
 }
 
 fn read(dir: &Path) -> Result<Option<Offset>, LogError> {
-    let path = dir.join(NAME);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("read", &path, error)),
-    };
-    let field = |name: &str| -> Result<u64, LogError> {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-            .ok_or_else(|| LogError::Corrupt(format!("{} does not say its {name}", path.display())))
-    };
-    match field("version")? {
-        VERSION => field("next").map(Some),
+    let Some(forwarded) = label::read(dir, NAME)? else { return Ok(None) };
+    match forwarded.field("version")? {
+        VERSION => forwarded.field("next").map(Some),
         version => Err(LogError::Refused(format!(
             "the spool in {} has format version {version}, and this program knows version {VERSION}: start the version of \
              track that wrote it until it is empty, or give this one a folder of its own",
@@ -64,13 +52,5 @@ fn read(dir: &Path) -> Result<Option<Offset>, LogError> {
 
 /// Remembers it, for good.
 pub(super) fn write(dir: &Path, next: Offset) -> Result<(), LogError> {
-    let (path, draft) = (dir.join(NAME), dir.join("forwarded.tmp"));
-    let write = || {
-        let mut file = File::create(&draft)?;
-        file.write_all(format!("track spool\nversion {VERSION}\nnext {next}\n").as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &path)?;
-        sync_dir(dir)
-    };
-    write().map_err(|error| io_error("write", &path, error))
+    label::write(dir, NAME, ("track spool", VERSION), ("next", next))
 }
