@@ -192,6 +192,9 @@ pub trait PartitionReader: Send {
     /// The offset after the last record known to be in the partition; what lies between it and the last record
     /// read is the lag.
     fn log_end(&self) -> Offset;
+
+    /// How long ago that was known to be all; `None` where it never was. More than a moment where the log is out of reach.
+    fn log_end_age(&self) -> Option<Duration>;
 }
 
 /// Takes part in reading the whole log: as a member of a consumer group, or alone.

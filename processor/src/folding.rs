@@ -86,7 +86,7 @@ impl<'a> Folding<'a> {
                 if self.is_write_due(!more.is_empty()) {
                     self.write()?;
                 }
-                self.owned.tell_reach(|| self.reader.log_end(), consumed.last());
+                self.owned.tell_reach(&*self.reader, consumed.last());
                 rest = more;
             }
             if records.is_empty() {
@@ -94,7 +94,7 @@ impl<'a> Folding<'a> {
                 // Where nothing is written, nothing says that a compaction has failed.
                 self.owned.with_store(Store::check_background)?;
                 self.serve_pins(&[])?;
-                self.owned.tell_reach(|| self.reader.log_end(), None);
+                self.owned.tell_reach(&*self.reader, None);
             }
             let is_sweep_due = reclaim.is_due(self.owned)?;
             if self.flush.is_due() || is_sweep_due {

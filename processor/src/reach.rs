@@ -9,7 +9,7 @@ use track_proto::v1;
 pub(crate) struct Reach {
     pub(crate) progress: Progress,
     pub(crate) log_end: Offset,
-    /// When the log's end was looked at, by the wall clock; 0 before the first time.
+    /// When the log last said that this is its end, by the wall clock; 0 before the first time.
     pub(crate) looked_ms: i64,
     pub(crate) stage: Stage,
 }
@@ -95,7 +95,11 @@ impl Completeness {
 
     /// Everything that the log took before this moment is in it; 0 where that is not known.
     fn complete_to_ms(self, progress: Progress) -> i64 {
-        if progress.next_offset >= self.log_end { self.looked_ms } else { progress.appended_ms }
+        if progress.next_offset >= self.log_end {
+            self.looked_ms.max(progress.appended_ms)
+        } else {
+            progress.appended_ms
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! calls do, and the partition's new owner where it has just moved.
 
 use crate::latency::Latency;
-use crate::owners::{Candidate, Channel, Owners};
+use crate::owners::{Candidate, Channel, Owners, before_now};
 use crate::scatter::Answer;
 use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -51,7 +51,7 @@ impl Service<http::Request<Body>> for Caller {
 pub(crate) struct Patience {
     pub(crate) deadline: Instant,
     pub(crate) move_max: Duration,
-    /// How long what a processor said of itself counts.
+    /// How long what a processor said of itself counts while others speak.
     pub(crate) stale_after: Duration,
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn first_answer<A: Answer>(
     let mut may_hedge = true;
     loop {
         news.mark_unchanged();
-        let heard_since = before_now(patience.stale_after);
+        let heard_since = owners.heard_since(patience.stale_after);
         let may_call = |candidate: &Candidate| match called.get(&candidate.instance) {
             None => true,
             Some(Call::UnderWay) => false,
@@ -89,30 +89,31 @@ pub(crate) async fn first_answer<A: Answer>(
         };
         let next = owners.candidates(partition, heard_since).into_iter().find(may_call);
         if calls.is_empty() && next.is_none() {
-            if called.is_empty() && !owners.was_served(partition, heard_since) {
+            // It may be on its way to another processor, which will say so.
+            let may_come = may_have_moved && owners.was_served(partition, before_now(patience.stale_after));
+            if may_come && matches!(timeout_at(moved_by, news.changed()).await, Ok(Ok(()))) {
+                continue;
+            }
+            if called.is_empty() {
                 say_failed("no_owner");
                 tracing::warn!(partition, "no processor serves a partition");
-                return None;
             }
-            if !may_have_moved {
-                return None;
-            }
-            // It may be on its way to another processor, which will say so.
-            match timeout_at(moved_by, news.changed()).await {
-                Ok(Ok(())) => continue,
-                _ => return None,
-            }
+            return None;
         }
         let hedge_at = last_call + latency.nearly_all();
         let has_next = next.is_some();
         let call_next = tokio::select! {
             biased;
             Some((instance, heard, answer)) = calls.next(), if !calls.is_empty() => match answer {
-                Ok(answer) => return Some(answer),
+                Ok(answer) => {
+                    owners.note_call(true);
+                    return Some(answer);
+                }
                 Err(status) => {
                     let status: Status = status;
                     say_failed(reason(status.code()));
                     let code = status.code();
+                    owners.note_call(!matches!(code, Code::Unavailable | Code::DeadlineExceeded));
                     tracing::warn!(partition, instance, ?code, message = status.message(), "a processor gave no answer");
                     called.insert(instance, Call::Failed(heard));
                     may_have_moved = matches!(code, Code::Unavailable | Code::NotFound);
@@ -164,12 +165,6 @@ async fn ask<A: Answer>(
         return Err(Status::failed_precondition("the answer does not reach min_offset"));
     }
     Ok(answer)
-}
-
-/// That long ago.
-pub(crate) fn before_now(duration: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_sub(duration).unwrap_or(now)
 }
 
 fn say_failed(reason: &'static str) {

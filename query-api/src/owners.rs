@@ -1,13 +1,15 @@
 //! Which processors serve a partition now: what they said of themselves, as long as they keep saying it.
 //!
 //! A processor tells about once a second where it answers and how far each of its partitions is. What it said last counts
-//! until it has been silent for a while or says goodbye; nobody is asked whether it is true, the call will show.
+//! until it says goodbye, or has been silent for a while that others have spoken in; nobody is asked whether it is true, the
+//! call will show. Where nobody speaks it is the log that is away: processors go on answering from what they have.
 
 use parking_lot::RwLock;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +41,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(10 * 60);
 pub struct Owners {
     connect: Connect,
     table: RwLock<Table>,
+    /// Whether the last call that anybody made was not answered.
+    is_unanswered: AtomicBool,
     /// Told whenever the table changes.
     changes: watch::Sender<()>,
 }
@@ -48,6 +52,8 @@ struct Table {
     instances: HashMap<String, Instance>,
     /// When a partition was last said to be served, by whomever.
     served: HashMap<u32, Instant>,
+    /// When anybody last said anything.
+    heard: Option<Instant>,
     /// The last one told; kept when everybody leaves, since a log's partition count never changes.
     partition_count: Option<NonZeroU32>,
 }
@@ -82,13 +88,21 @@ impl Owners {
     /// An empty table.
     #[must_use]
     pub fn new(connect: Connect) -> Self {
-        Self { connect, table: RwLock::default(), changes: watch::Sender::new(()) }
+        Self {
+            connect,
+            table: RwLock::default(),
+            is_unanswered: AtomicBool::new(false),
+            changes: watch::Sender::new(()),
+        }
     }
 
     /// Takes in what `instance` said of itself at `received`, or with `None` that it has left.
     pub fn apply(&self, instance: String, owner: Option<Owner>, received: Instant) {
         let Some(owner) = owner else {
-            self.table.write().instances.remove(&instance);
+            let mut table = self.table.write();
+            table.instances.remove(&instance);
+            table.heard = table.heard.max(Some(received));
+            drop(table);
             tracing::info!(instance, "a processor has left");
             self.changes.send_replace(());
             return;
@@ -118,8 +132,26 @@ impl Owners {
             *last = received.max(*last);
         }
         table.instances.insert(instance, Instance { url: owner.url, channel, heard: received, serving });
+        table.heard = table.heard.max(Some(received));
         drop(table);
         self.changes.send_replace(());
+    }
+
+    /// Since when who was heard still counts: so long before the last word of anybody.
+    pub(crate) fn heard_since(&self, stale_after: Duration) -> Instant {
+        let last = self.table.read().heard.map_or_else(Instant::now, |heard| heard.min(Instant::now()));
+        last.checked_sub(stale_after).unwrap_or(last)
+    }
+
+    /// Takes in what became of a call.
+    pub(crate) fn note_call(&self, is_answered: bool) {
+        self.is_unanswered.store(!is_answered, Ordering::Relaxed);
+    }
+
+    /// Whether a processor can be expected to answer: some have been heard of lately, or, where nobody is heard, the last
+    /// one that was asked was there.
+    pub(crate) fn can_answer(&self, stale_after: Duration) -> bool {
+        !self.served(before_now(stale_after)).is_empty() || !self.is_unanswered.load(Ordering::Relaxed)
     }
 
     /// Tells of every change from here on.
@@ -183,6 +215,12 @@ impl Owners {
         let fresh = table.instances.values().filter(|known| known.channel.is_some() && known.heard >= heard_since);
         fresh.flat_map(|known| known.serving.iter().map(|serving| serving.partition)).collect()
     }
+}
+
+/// That long ago.
+pub(crate) fn before_now(duration: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(duration).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -275,6 +313,37 @@ mod tests {
         assert_eq!(names(&owners, 0, now), ["old"]);
         assert_eq!(owners.served(later), BTreeSet::new());
         assert_eq!(owners.partition_count(), NonZeroU32::new(4));
+    }
+
+    #[test]
+    fn silence_is_told_by_others_words() {
+        let (owners, _) = owners();
+        let (stale_after, now) = (Duration::from_secs(5), Instant::now());
+        let at = |seconds: u64| now.checked_sub(Duration::from_secs(100 - seconds)).unwrap();
+        let asked = || names(&owners, 0, owners.heard_since(stale_after));
+        owners.apply("a".into(), Some(owner("http://a", &[(0, 9)])), at(0));
+        owners.apply("b".into(), Some(owner("http://b", &[(0, 3)])), at(4));
+        // Both are silent for a minute and a half, as is the board.
+        assert_eq!(asked(), ["a", "b"]);
+        owners.apply("b".into(), Some(owner("http://b", &[(0, 4)])), at(6));
+        assert_eq!(asked(), ["b"]);
+        owners.apply("c".into(), None, at(12));
+        assert_eq!(asked(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn where_nobody_is_heard_a_call_tells_whether_anybody_is_there() {
+        let (owners, _) = owners();
+        let (stale_after, now) = (Duration::from_secs(5), Instant::now());
+        owners.apply("a".into(), Some(owner("http://a", &[(0, 9)])), now - Duration::from_secs(60));
+        assert!(owners.can_answer(stale_after));
+        owners.note_call(false);
+        assert!(!owners.can_answer(stale_after));
+        owners.note_call(true);
+        assert!(owners.can_answer(stale_after));
+        owners.note_call(false);
+        owners.apply("a".into(), Some(owner("http://a", &[(0, 9)])), now);
+        assert!(owners.can_answer(stale_after));
     }
 
     #[test]

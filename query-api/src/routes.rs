@@ -1,7 +1,7 @@
 //! HTTP in, HTTP out: the two routes and the way of a query through the modules.
 
 use crate::as_of;
-use crate::ask::{Patience, before_now};
+use crate::ask::Patience;
 use crate::error::QueryError;
 use crate::latency::Latency;
 use crate::owners::Owners;
@@ -26,7 +26,7 @@ use warp::{Filter, Rejection};
 pub struct Config {
     /// From a query to its answer, waiting for `min_position` included.
     pub timeout: Duration,
-    /// How long what a processor said of itself counts.
+    /// How long what a processor said of itself counts while others speak.
     pub owner_stale_after: Duration,
     /// How long the new owner of a partition that has just moved is waited for: a heartbeat and a half.
     pub move_max: Duration,
@@ -85,15 +85,17 @@ impl QueryApi {
     }
 
     /// Whether queries can be answered; for `/readyz`. Begins when every partition is served. From then on one that is
-    /// not is no reason to turn away those who ask about the others: only silence from all processors is.
+    /// not is no reason to turn away those who ask about the others: only silence from all processors is, once one of them
+    /// has not answered either. As long as they do, the log may be away.
     ///
     /// # Errors
     /// What stands in the way, for an operator to read.
     pub fn check_ready(&self) -> Result<(), String> {
         let Inner { owners, complete_once, .. } = &*self.inner;
         let partition_count = owners.partition_count().ok_or("no processor has been heard of yet")?;
-        let served = owners.served(before_now(self.inner.config.owner_stale_after));
-        if served.is_empty() {
+        let stale_after = self.inner.config.owner_stale_after;
+        let served = owners.served(owners.heard_since(stale_after));
+        if served.is_empty() || !owners.can_answer(stale_after) {
             return Err("no processor that serves a partition has been heard of lately".into());
         }
         let unserved: Vec<_> = (0..partition_count.get()).filter(|partition| !served.contains(partition)).collect();

@@ -161,6 +161,10 @@ mod tests {
         fn log_end(&self) -> Offset {
             self.1
         }
+
+        fn log_end_age(&self) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
     }
 
     fn record(offset: Offset, instance: &str, sent_at_ms: Option<i64>) -> Record {

@@ -1,11 +1,12 @@
-//! What may happen, and what is done about it later.
+//! What may happen.
 
 use crate::cluster::Cluster;
+use crate::remedies::Remedy;
 use crate::service::Role;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use track_harness::brokers::BROKERS;
+use track_harness::brokers::{BROKERS, Brokers};
 use track_harness::proxy::Cut;
 use track_harness::s3::S3;
 
@@ -27,13 +28,15 @@ pub enum Action {
     StopBroker,
     FreezeBroker,
     CutBroker,
+    /// Kafka is away altogether.
+    FreezeAllBrokers,
     FreezeStore,
     CutStore,
     LoseStore,
 }
 
 /// How often each happens, next to the others.
-pub const WEIGHTS: [(Action, u32); 24] = [
+pub const WEIGHTS: [(Action, u32); 25] = [
     (Action::Kill(Role::Processor), 10),
     (Action::Terminate(Role::Processor), 6),
     (Action::Freeze(Role::Processor), 7),
@@ -55,24 +58,11 @@ pub const WEIGHTS: [(Action, u32); 24] = [
     (Action::StopBroker, 2),
     (Action::FreezeBroker, 4),
     (Action::CutBroker, 4),
+    (Action::FreezeAllBrokers, 3),
     (Action::FreezeStore, 2),
     (Action::CutStore, 2),
     (Action::LoseStore, 2),
 ];
-
-/// What ends a harm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
-    StartService(usize),
-    ThawService(usize),
-    HealService(usize),
-    RestartBroker(usize),
-    ThawBroker(usize),
-    HealBroker(usize),
-    ThawStore,
-    HealStore,
-    StartStore,
-}
 
 /// What has happened, and after how long it ends in which way.
 pub struct Happened {
@@ -155,6 +145,12 @@ impl Action {
                 let remedy = self.harm_broker(cluster, number, rng)?;
                 (number.to_string(), vec![(for_so_long, remedy)])
             }
+            Self::FreezeAllBrokers => {
+                let first = self.harm_broker(cluster, 0, rng)?;
+                let others = (1..BROKERS).map(|number| freeze_broker(&mut cluster.brokers, number));
+                let remedies = std::iter::once(first).chain(others).map(|remedy| (for_so_long, remedy));
+                (String::new(), remedies.collect())
+            }
             Self::FreezeStore | Self::CutStore | Self::LoseStore => {
                 (String::new(), vec![(for_so_long, self.harm_store(cluster, rng)?)])
             }
@@ -166,20 +162,17 @@ impl Action {
 
     /// One broker at a time, and only where the others have everything.
     fn harm_broker(self, cluster: &mut Cluster, number: usize, rng: &mut Rng) -> Option<Remedy> {
-        if cluster.harmed_broker.is_some() || cluster.brokers.check_in_sync().is_err() {
+        if cluster.is_broker_harmed || cluster.brokers.check_in_sync().is_err() {
             return None;
         }
-        cluster.harmed_broker = Some(number);
+        cluster.is_broker_harmed = true;
         let brokers = &mut cluster.brokers;
         Some(match self {
             Self::CutBroker => {
                 brokers.proxy(number).cut(any_cut(rng));
                 Remedy::HealBroker(number)
             }
-            Self::FreezeBroker => {
-                brokers.signal(number, "STOP").unwrap();
-                Remedy::ThawBroker(number)
-            }
+            Self::FreezeBroker | Self::FreezeAllBrokers => freeze_broker(brokers, number),
             Self::StopBroker => {
                 brokers.signal(number, "TERM").unwrap();
                 Remedy::RestartBroker(number)
@@ -235,6 +228,7 @@ impl Action {
             Self::KillBroker => "kill -9 broker",
             Self::StopBroker => "SIGTERM broker",
             Self::FreezeBroker => "SIGSTOP broker",
+            Self::FreezeAllBrokers => "SIGSTOP all brokers",
             Self::CutBroker => "cut off broker",
             Self::FreezeStore => "SIGSTOP object store",
             Self::CutStore => "cut off object store",
@@ -243,31 +237,9 @@ impl Action {
     }
 }
 
-impl Remedy {
-    /// Ends the harm; false where that can't be done yet.
-    pub fn apply(self, cluster: &mut Cluster) -> bool {
-        match self {
-            // It may still be stopping.
-            Self::StartService(number) if !cluster.services[number].is_down() => return false,
-            Self::StartService(number) => cluster.services[number].begin(),
-            Self::ThawService(number) => cluster.services[number].thaw(),
-            Self::HealService(number) => cluster.services[number].heal(),
-            Self::RestartBroker(number) => cluster.brokers.restart(number).unwrap(),
-            Self::ThawBroker(number) => cluster.brokers.signal(number, "CONT").unwrap(),
-            Self::HealBroker(number) => cluster.brokers.proxy(number).heal(),
-            Self::ThawStore => cluster.store.server.iter().for_each(|server| server.unfreeze().unwrap()),
-            Self::HealStore => cluster.store.proxy.heal(),
-            Self::StartStore => {
-                let server = S3::start().unwrap();
-                cluster.store.proxy.aim(server.address());
-                cluster.store.server = Some(server);
-            }
-        }
-        if [Self::ThawStore, Self::HealStore, Self::StartStore].contains(&self) {
-            cluster.store.is_well = true;
-        }
-        true
-    }
+fn freeze_broker(brokers: &mut Brokers, number: usize) -> Remedy {
+    brokers.signal(number, "STOP").unwrap();
+    Remedy::ThawBroker(number)
 }
 
 /// One to which nothing happens. One ingest and one query service are left alone, so that there is somebody to talk to.

@@ -15,6 +15,10 @@ use track_harness::s3::{S3, checkpoints_at};
 
 /// Of `track.events`.
 pub const PARTITIONS: u32 = 6;
+/// The ingest that has a spool.
+const SPOOLING: &str = "ingest-2";
+/// How long the processors that have `--warm` answer from what they lose.
+const WARM: &str = "--warm=10s";
 /// Beside the processors that are always there.
 const EXTRA_MAX: usize = 2;
 /// From the last start to everybody's being ready: states may have to be folded again.
@@ -24,8 +28,8 @@ const READY_WITHIN: Duration = Duration::from_secs(180);
 pub struct Cluster {
     pub services: Vec<Service>,
     pub brokers: Brokers,
-    /// The broker to which something happens, or has happened so lately that it is not back yet.
-    pub harmed_broker: Option<usize>,
+    /// Something happens to a broker, or has happened so lately that it is not back yet.
+    pub is_broker_harmed: bool,
     pub store: ObjectStore,
     plan: Plan,
     dir: PathBuf,
@@ -48,11 +52,20 @@ impl Cluster {
         let store =
             ObjectStore { proxy: Proxy::start(Some(server.address())).unwrap(), server: Some(server), is_well: true };
         let plan = Plan::replicated(TRACK, &brokers, dir).partitions(PARTITIONS);
-        let mut cluster =
-            Self { brokers, harmed_broker: None, store, services: Vec::new(), plan, dir: dir.to_owned(), extras: 0 };
-        for name in ["ingest-0", "ingest-1", "ingest-2"] {
+        let mut cluster = Self {
+            brokers,
+            is_broker_harmed: false,
+            store,
+            services: Vec::new(),
+            plan,
+            dir: dir.to_owned(),
+            extras: 0,
+        };
+        for name in ["ingest-0", "ingest-1", SPOOLING] {
             let (start, proxy) = (cluster.plan.role("ingest"), Proxy::start(None).unwrap());
-            cluster.services.push(Service::new(name, Role::Ingest, start, Some(proxy), None));
+            let ingest = Service::new(name, Role::Ingest, start, Some(proxy), None);
+            let ingest = if name == SPOOLING { ingest.spooling_in(&dir.join("spool")) } else { ingest };
+            cluster.services.push(ingest);
         }
         for name in ["a0", "a1", "b0", "b1"] {
             cluster.add_processor(name);
@@ -109,13 +122,15 @@ impl Cluster {
         services.filter(|(_, service)| which(service)).map(|(number, _)| number).collect()
     }
 
-    /// A processor, the first letter of whose name says its replica.
+    /// A processor, the first letter of whose name says its replica; those with odd numbers move warm.
     fn add_processor(&mut self, name: &str) {
         let proxy = Proxy::start(None).unwrap();
         let start = self.plan.processor(name).flag("--advertise-url", &format!("http://{}", proxy.address()));
         let start = start.flag("--memory", "64MiB").flag("--checkpoint-interval", "5s");
         let start = checkpoints_at(self.store.proxy.address(), start, "chaos");
         let start = if name.starts_with('b') { start.flag("--replica", "b") } else { start };
+        let is_warm = name.bytes().last().is_some_and(|digit| digit % 2 == 1);
+        let start = if is_warm { start.switch(WARM) } else { start };
         let folder = self.dir.join(name);
         self.services.push(Service::new(name, Role::Processor, start, Some(proxy), Some(folder)));
     }
@@ -133,6 +148,20 @@ impl Cluster {
                 let Some(track) = service.track() else { anyhow::bail!("{} is not up", service.name) };
                 let answer = track.ask_admin("/readyz")?;
                 ensure!(answer.status == 200, "{}: {answer}", service.name);
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    /// Waits until nothing is left in the spool.
+    pub fn wait_forwarded(&mut self) {
+        eventually(READY_WITHIN, "what was spooled is on the log", || {
+            self.tick();
+            for service in self.services.iter().filter(|service| service.door().has_spool) {
+                let Some(track) = service.track() else { anyhow::bail!("{} is not up", service.name) };
+                let ready = track.ask_admin("/readyz")?.json()?;
+                ensure!(ready["rooms"]["ingest"] == "ready", "{}: {ready}", service.name);
             }
             Ok(())
         })

@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 
 /// The door of one service.
 #[derive(Debug, Default)]
-pub struct Door(Mutex<Seen>);
+pub struct Door {
+    /// What it takes may be in a spool, and have no position yet.
+    pub has_spool: bool,
+    seen: Mutex<Seen>,
+}
 
 /// A door at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,20 +22,25 @@ pub struct Seen {
 }
 
 impl Door {
+    /// That of an ingest with a spool.
+    pub fn of_spool() -> Self {
+        Self { has_spool: true, ..Self::default() }
+    }
+
     pub fn look(&self) -> Seen {
-        *self.0.lock()
+        *self.seen.lock()
     }
 
     /// Something is about to happen to the service: from now on connections may be refused, reset or left without an answer.
     pub fn shut(&self) {
-        let mut seen = self.0.lock();
+        let mut seen = self.seen.lock();
         seen.is_well = false;
         seen.harms += 1;
     }
 
     /// It is over: whoever comes from now on must be answered.
     pub fn open(&self, address: SocketAddr) {
-        let mut seen = self.0.lock();
+        let mut seen = self.seen.lock();
         (seen.address, seen.is_well) = (Some(address), true);
     }
 

@@ -1,9 +1,10 @@
 //! What was sent, user by user and request by request, and what of it is acknowledged.
 //!
-//! A user's next request is only sent when the one before is acknowledged. So in the log the requests of a user follow each
-//! other, and every state is one after some of them, in the middle of the next at most.
+//! A user's next request is only sent when the one before is acknowledged, and none follows one that was spooled. So in the log
+//! the requests of a user follow each other, and every state is one after some of them, in the middle of the next at most.
 
 use crate::cluster::PARTITIONS;
+use chrono::Utc;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Journey {
     pub requests: Vec<Arc<[Event]>>,
     /// So many of them are acknowledged; those behind are under way.
     pub acknowledged: usize,
+    /// When those of them were acknowledged that have a position, in milliseconds UTC; one behind is in a spool, or was.
+    on_log_by_ms: Vec<i64>,
 }
 
 impl History {
@@ -42,10 +45,11 @@ impl History {
         }
     }
 
-    /// It is acknowledged, with this `Track-Position`.
-    pub fn acknowledge(&self, events: &[Event], positions: &str) {
+    /// It is acknowledged, with this `Track-Position` unless it was spooled.
+    pub fn acknowledge(&self, events: &[Event], positions: Option<&str>) {
+        let now_ms = Utc::now().timestamp_millis();
         let mut known = self.0.lock();
-        for position in positions.split(',') {
+        for position in positions.iter().flat_map(|positions| positions.split(',')) {
             let (partition, offset) = position.split_once(':').unwrap();
             let last = known.positions.entry(partition.parse().unwrap()).or_default();
             *last = (*last).max(offset.parse().unwrap());
@@ -53,6 +57,8 @@ impl History {
         for of_user in events.chunk_by(|a, b| a.user == b.user) {
             let journey = known.journeys.get_mut(&of_user[0].user).unwrap();
             journey.acknowledged = journey.requests.len();
+            let Some(positions) = positions else { continue };
+            journey.on_log_by_ms.push(now_ms);
             let partition = partition_of(&of_user[0].user);
             assert!(known.positions.contains_key(&partition), "{partition} is not among {positions}");
         }
@@ -70,10 +76,14 @@ impl History {
 }
 
 impl Known {
-    /// Where everything acknowledged lies, as a query wants it.
+    /// Where everything lies that was acknowledged with a position, as a query wants it.
     pub fn positions(&self) -> String {
         let positions = self.positions.iter().map(|(partition, offset)| format!("{partition}:{offset}"));
         positions.collect::<Vec<_>>().join(",")
+    }
+
+    pub fn journey(&self, user: &str) -> Option<&Journey> {
+        self.journeys.get(user)
     }
 
     pub fn users(&self) -> impl Iterator<Item = (&String, &Journey)> {
@@ -85,14 +95,23 @@ impl Known {
         self.journeys.values().flat_map(|journey| journey.prefix(journey.requests.len())).collect()
     }
 
-    /// Everything acknowledged of users in other partitions than these.
-    pub fn acknowledged(&self, but_of_partitions: &[u32]) -> Vec<Event> {
-        let journeys = self.journeys.iter().filter(|(user, _)| !but_of_partitions.contains(&partition_of(user)));
-        journeys.flat_map(|(_, journey)| journey.prefix(journey.acknowledged)).collect()
+    /// Whether nothing is under way.
+    pub fn is_acknowledged(&self) -> bool {
+        self.journeys.values().all(|journey| journey.acknowledged == journey.requests.len())
     }
 }
 
 impl Journey {
+    /// How many requests have a position.
+    pub fn on_log(&self) -> usize {
+        self.on_log_by_ms.len()
+    }
+
+    /// How many had one by then.
+    pub fn on_log_by(&self, at_ms: i64) -> usize {
+        self.on_log_by_ms.iter().take_while(|by_ms| **by_ms < at_ms).count()
+    }
+
     /// The events of so many requests.
     pub fn prefix(&self, requests: usize) -> Vec<Event> {
         self.requests[..requests].iter().flat_map(|request| request.iter().cloned()).collect()

@@ -2,19 +2,23 @@
 //! its bounds.
 
 use crate::cluster::PARTITIONS;
-use crate::history::{Known, partition_of};
+use crate::history::{Journey, Known, partition_of};
 use anyhow::{Context as _, Result, bail, ensure};
+use chrono::DateTime;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use track_harness::answers;
 use track_harness::http::Answer;
 use track_oracle::{Counts, Query};
 
+/// A broker that is starved may say that it is there before it says what there is.
+const AS_OF_SLACK_MS: i64 = 1_000;
+
 /// A question and what frames its answer.
 pub struct Asked<'a> {
     pub path: &'a str,
     pub query: Query,
-    /// What the answer must include: what was acknowledged when it was asked, where its positions went along.
+    /// What the answer must include: what had positions when it was asked, where those went along.
     pub before: Option<&'a Known>,
     /// What it can include: what was sent when it was answered.
     pub after: &'a Known,
@@ -42,48 +46,66 @@ impl Asked<'_> {
         ensure!(body["status"] == "success", "{answer}");
         let missing = body.get("missingPartitions").map_or(Ok(Vec::new()), partitions)?;
         ensure!(self.allows_partial || missing.is_empty(), "nobody asked for an answer without {missing:?}");
+        let as_of = answer.header("track-as-of").map(DateTime::parse_from_rfc3339).transpose()?;
+        let as_of_ms = as_of.map(|as_of| as_of.timestamp_millis() - AS_OF_SLACK_MS);
+        let bounds = Bounds { asked: self, as_of_ms };
         let data = &body["data"];
         match &self.query.user {
-            Some(user) if missing.is_empty() => self.check_user(user, data)?,
+            Some(user) if missing.is_empty() => bounds.check_user(user, data)?,
             Some(user) => {
                 ensure!(missing == [partition_of(user)] && *data == json!([]), "{user} is not there: {answer}");
             }
-            None if self.path == "/metrics" => self.check_counts(data, &missing)?,
-            None => self.check_sessions(data)?,
+            None if self.path == "/metrics" => bounds.check_counts(data, &missing)?,
+            None => bounds.check_sessions(data)?,
         }
         Ok(!missing.is_empty())
+    }
+}
+
+/// A question, and what its answer says of itself.
+struct Bounds<'a> {
+    asked: &'a Asked<'a>,
+    /// Everything acknowledged before must be in it.
+    as_of_ms: Option<i64>,
+}
+
+impl Bounds<'_> {
+    /// How many requests of a user must be in the answer.
+    fn at_least(&self, user: &str) -> usize {
+        let had_position = self.asked.before.and_then(|before| before.journey(user)).map_or(0, Journey::on_log);
+        let by_then = |journey: &Journey| self.as_of_ms.map_or(0, |as_of_ms| journey.on_log_by(as_of_ms));
+        had_position.max(self.asked.after.journey(user).map_or(0, by_then))
     }
 
     /// The answer about one user is that of some prefix of what was sent of it.
     fn check_user(&self, user: &str, data: &Value) -> Result<()> {
-        let of = |known: &Known| known.users().find(|(name, _)| *name == user).map(|(_, journey)| journey.clone());
-        let sent = of(self.after).context("nobody has sent anything of it")?;
-        let at_least = self.before.and_then(of).map_or(0, |before| before.acknowledged);
-        if sent.states(at_least).any(|events| answers::data(self.path, &events, &self.query) == *data) {
+        let Asked { path, query, .. } = self.asked;
+        let sent = self.asked.after.journey(user).context("nobody has sent anything of it")?;
+        let at_least = self.at_least(user);
+        if sent.states(at_least).any(|events| answers::data(path, &events, query) == *data) {
             return Ok(());
         }
-        let earlier = (0..at_least)
-            .rev()
-            .find(|requests| answers::data(self.path, &sent.prefix(*requests), &self.query) == *data);
+        let earlier = (0..at_least).rev().find(|requests| answers::data(path, &sent.prefix(*requests), query) == *data);
         bail!(
             "{data} is the answer after none of the first {at_least} to {} requests of {user} (but after {earlier:?}), of \
-             which {} were acknowledged: {:#?}",
+             which {} were acknowledged, with everything before {:?} ms: {sent:#?}",
             sent.requests.len(),
             sent.acknowledged,
-            sent.requests
+            self.as_of_ms,
         )
     }
 
     /// Each count over all users is between that of what must be in it and that of what can be.
     fn check_counts(&self, data: &Value, missing: &[u32]) -> Result<()> {
         let got = counts(data)?;
-        let most = track_oracle::metrics(&self.after.sent(), &self.query);
+        let most = track_oracle::metrics(&self.asked.after.sent(), &self.asked.query);
         for (label, event, count) in each(&got) {
             let most = most.get(label).and_then(|row| row.get(event)).copied().unwrap_or_default();
             ensure!(count <= most, "{label}: {count} × {event}, of which only {most} were sent");
         }
-        let must = self.before.map_or_else(Vec::new, |before| before.acknowledged(missing));
-        for (label, event, least) in each(&track_oracle::metrics(&must, &self.query)) {
+        let there = self.asked.after.users().filter(|(user, _)| !missing.contains(&partition_of(user)));
+        let must: Vec<_> = there.flat_map(|(user, journey)| journey.prefix(self.at_least(user))).collect();
+        for (label, event, least) in each(&track_oracle::metrics(&must, &self.asked.query)) {
             let count = got.get(label).and_then(|row| row.get(event)).copied().unwrap_or_default();
             ensure!(
                 count >= least,
@@ -98,7 +120,7 @@ impl Asked<'_> {
         let rows = data.as_array().context("no rows")?;
         let count = |row: &Value| row["sessionCount"].as_u64().filter(|count| *count > 0);
         let sessions = rows.iter().map(count).sum::<Option<u64>>().context("a row without sessions")?;
-        let stops = self.after.sent().iter().filter(|event| event.name == "stop").count() as u64;
+        let stops = self.asked.after.sent().iter().filter(|event| event.name == "stop").count() as u64;
         ensure!(sessions <= stops, "{sessions} sessions of {stops} stops");
         Ok(())
     }
@@ -148,7 +170,7 @@ mod tests {
         let history = History::default();
         for request in [vec![event("ann", 0, "play")], vec![event("ann", 1, "play"), event("ann", 2, "stop")]] {
             history.begin(&request);
-            history.acknowledge(&request, &format!("{}:7", partition_of("ann")));
+            history.acknowledge(&request, Some(&format!("{}:7", partition_of("ann"))));
         }
         history.begin(&[event("ann", 3, "play"), event("ann", 4, "stop")]);
         history
@@ -184,6 +206,16 @@ mod tests {
         let session = |seconds: u64| json!([{"date": "2025-01-27", "totalDuration": seconds, "sessionCount": 1, "averageDuration": seconds}]);
         assert!(judge("/sessions", Some("ann"), true, &answer(&session(60), &[])).is_ok());
         assert!(judge("/sessions", Some("ann"), true, &answer(&session(120), &[])).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_as_complete_as_it_says() {
+        let old = json!([{"date": "2025-01-27", "play": 1}]);
+        let as_of = |time: &str| Answer { headers: vec![("track-as-of".into(), time.into())], ..answer(&old, &[]) };
+        for user in [Some("ann"), None] {
+            assert!(judge("/metrics", user, false, &as_of("2025-01-27T00:00:00.000Z")).is_ok());
+            assert!(judge("/metrics", user, false, &as_of("9025-01-27T00:00:00.000Z")).is_err());
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Track as services on three brokers, and whatever can happen to such a deployment, at random: three ingests, two replicas of
-//! two processors, two query services and an object store, all of them real processes.
+//! Track as services on three brokers, and whatever can happen to such a deployment, at random: three ingests, one of which has a
+//! spool, two replicas of two processors, half of which move warm, two query services and an object store, all of them real
+//! processes.
 //!
 //! Meanwhile every answer must be the oracle's over a prefix of what was sent, as far as its `min_position` at the least, or an
 //! honest 503. In the end nothing acknowledged may be missing and all replicas must have one state.
 //!
 //! - [`cluster`]: what runs, [`service`] one of it
-//! - [`actions`]: what may happen, and what is done about it later
-//! - [`schedule`]: which of it happens when, and how much at once
+//! - [`actions`]: what may happen, and [`remedies`] what is done about it later
+//! - [`schedule`]: which of it happens when, and how much at once; [`recovery`]: that it is got over
 //! - [`history`]: what was sent and what of it is acknowledged
 //! - [`producers`]: who sends it
 //! - [`asking`]: who asks, and [`judging`] whether the answer may be given
@@ -35,6 +36,8 @@ mod failover;
 mod history;
 mod judging;
 mod producers;
+mod recovery;
+mod remedies;
 mod schedule;
 mod service;
 mod tally;
@@ -45,6 +48,7 @@ use cluster::Cluster;
 use ending::Ending;
 use history::History;
 use producers::Producer;
+use recovery::Recovery;
 use schedule::Schedule;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -81,11 +85,14 @@ fn whatever_happens_answers_are_true_and_nothing_is_lost() {
             let asker = Asker::new(history, &queries, tally, ending, rng.fork());
             scope.spawn(move || asker.run());
         }
-        let mut schedule = Schedule::new(rng.fork(), tally, ending);
+        let recovery = Recovery::new(history, &queries);
+        let mut schedule = Schedule::new(rng.fork(), tally, ending, recovery);
         schedule.run(&mut cluster, Duration::from_secs(seconds));
         schedule.calm(&mut cluster);
         ending.stop_producing();
         verdict::wait_for_producers(&producers, ending);
+        cluster.wait_forwarded();
+        Producer::new(history, &ingests[..1], tally, ending, users, rng.fork()).send_to_each_partition();
     });
     verdict::check(cluster, &history);
     println!("{}", tally.summary(&history));

@@ -1,6 +1,7 @@
 //! Producers. Each has users of its own, and sends the next request of a user when the one before is acknowledged; what was
 //! refused or not answered is sent again as it was, to whichever ingest.
 
+use crate::cluster::PARTITIONS;
 use crate::door::{Door, Seen};
 use crate::ending::Ending;
 use crate::history::{History, partition_of};
@@ -86,6 +87,19 @@ impl<'a> Producer<'a> {
         }
     }
 
+    /// Sends an event of a new user to each partition. Where they are, everything is that was on the log before.
+    pub fn send_to_each_partition(mut self) {
+        let mut left: BTreeSet<_> = (0..PARTITIONS).collect();
+        while !left.is_empty() {
+            let name = format!("user-{}", self.users_begun.fetch_add(1, Ordering::Relaxed));
+            if left.remove(&partition_of(&name)) {
+                let new = [event(&name, 0, &mut self.rng)];
+                self.history.begin(&new);
+                self.send(&new, &[], &mut |_| {});
+            }
+        }
+    }
+
     /// New events of some users, those of one side by side; and some that were acknowledged before.
     fn draft(&mut self) -> (Vec<Event>, Vec<Event>) {
         let rng = &mut self.rng;
@@ -131,8 +145,14 @@ impl<'a> Producer<'a> {
             match answer {
                 Some(Ok(answer)) if answer.status == 200 => {
                     check_acknowledgement(&answer, events.len());
-                    self.history.acknowledge(new, answer.header("track-position").unwrap());
-                    self.tally.acknowledged(first.elapsed());
+                    let positions = answer.header("track-position");
+                    assert!(positions.is_some() || door.has_spool, "ingest {ingest}: {answer:?}");
+                    self.history.acknowledge(new, positions);
+                    self.tally.acknowledged(first.elapsed(), positions.is_none());
+                    if positions.is_none() {
+                        // Later ones might be on the log before it.
+                        self.users.retain(|user| new.iter().all(|event| event.user != user.name));
+                    }
                     return;
                 }
                 Some(Ok(answer)) => {

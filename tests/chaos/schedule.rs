@@ -1,8 +1,10 @@
 //! Which of all that may happen does, and when; how much at once; and that it ends.
 
-use crate::actions::{Action, Remedy, WEIGHTS};
+use crate::actions::{Action, WEIGHTS};
 use crate::cluster::Cluster;
 use crate::ending::Ending;
+use crate::recovery::Recovery;
+use crate::remedies::Remedy;
 use crate::tally::Tally;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use track_harness::poll::eventually;
 
 /// So many things at a time are not over yet, and no more begins.
 const HARMS_MAX: usize = 5;
+/// After so long they are left to end, and then all must be answered again.
+const ROUND: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_millis(2_500);
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked whether a broker is back; asking takes a moment.
@@ -22,6 +26,7 @@ pub struct Schedule<'a> {
     rng: Rng,
     tally: &'a Tally,
     ending: &'a Ending,
+    recovery: Recovery<'a>,
     began: Instant,
     /// What is to be done, and when.
     remedies: Vec<(Instant, Remedy)>,
@@ -31,46 +36,70 @@ pub struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    pub fn new(rng: Rng, tally: &'a Tally, ending: &'a Ending) -> Self {
+    pub fn new(rng: Rng, tally: &'a Tally, ending: &'a Ending, recovery: Recovery<'a>) -> Self {
         let now = Instant::now();
-        Self { rng, tally, ending, began: now, remedies: Vec::new(), looked: now, let_go: now }
+        Self { rng, tally, ending, recovery, began: now, remedies: Vec::new(), looked: now, let_go: now }
     }
 
-    /// Lets things happen for so long.
+    /// Lets things happen for so long, and sees now and then whether they are got over.
     pub fn run(&mut self, cluster: &mut Cluster, for_so_long: Duration) {
+        let mut rounds = Duration::ZERO;
         while self.began.elapsed() < for_so_long {
             if self.remedies.len() < HARMS_MAX {
                 self.act(cluster);
             }
-            let until = Instant::now() + PAUSE_MAX.mul_f64(self.rng.f64());
-            while Instant::now() < until {
-                self.tick(cluster, Instant::now());
-                self.ending.pause(TICK);
+            let pause = PAUSE_MAX.mul_f64(self.rng.f64());
+            self.tick_for(cluster, pause);
+            if self.began.elapsed() - rounds > ROUND {
+                self.recover(cluster);
+                rounds = self.began.elapsed();
             }
         }
     }
 
     /// Ends everything that has begun, and waits until all are well.
     pub fn calm(&mut self, cluster: &mut Cluster) {
-        self.say("enough");
-        let far = Instant::now() + Duration::from_secs(3_600);
-        while !self.remedies.is_empty() {
-            self.tick(cluster, far);
-            self.ending.pause(TICK);
-        }
+        let now = Instant::now();
+        self.remedies.iter_mut().for_each(|(when, _)| *when = now);
+        self.recover(cluster);
         for number in cluster.extras() {
             cluster.services[number].terminate();
             cluster.services[number].is_retired = true;
         }
         eventually(SYNCED_WITHIN, "the brokers are in sync", || {
             self.look_for_broker(cluster);
-            anyhow::ensure!(cluster.harmed_broker.is_none(), "not yet");
+            anyhow::ensure!(!cluster.is_broker_harmed, "not yet");
             Ok(())
         })
         .unwrap();
         cluster.wait_ready();
         cluster.wait_retired();
+        cluster.wait_forwarded();
         self.say("all are well");
+    }
+
+    /// Begins nothing until what has happened is over, and everything is answered again.
+    fn recover(&mut self, cluster: &mut Cluster) {
+        self.say("enough");
+        while !self.remedies.is_empty() {
+            self.tick_for(cluster, TICK);
+        }
+        let over = Instant::now();
+        self.recovery.begin();
+        while !self.recovery.is_complete() {
+            self.recovery.check_time(over);
+            self.tick_for(cluster, TICK);
+        }
+        self.say(&format!("everything is answered after {:.1?}", over.elapsed()));
+        self.tally.recovered(over.elapsed());
+    }
+
+    fn tick_for(&mut self, cluster: &mut Cluster, for_so_long: Duration) {
+        let until = Instant::now() + for_so_long;
+        while Instant::now() < until {
+            self.tick(cluster, Instant::now());
+            self.ending.pause(TICK);
+        }
     }
 
     fn act(&mut self, cluster: &mut Cluster) {
@@ -102,7 +131,7 @@ impl<'a> Schedule<'a> {
         for (when, remedy) in due {
             if remedy.apply(cluster) {
                 self.say(&format!("{remedy:?}"));
-                if is_of_broker(remedy) {
+                if remedy.is_of_broker() {
                     self.let_go = Instant::now();
                 }
             } else {
@@ -110,21 +139,21 @@ impl<'a> Schedule<'a> {
             }
         }
         cluster.tick();
-        if cluster.harmed_broker.is_some() && self.looked.elapsed() > LOOKED_EVERY {
+        if cluster.is_broker_harmed && self.looked.elapsed() > LOOKED_EVERY {
             self.look_for_broker(cluster);
         }
     }
 
     /// The harm of a broker is over when all are in sync again.
     fn look_for_broker(&mut self, cluster: &mut Cluster) {
-        let is_let_go = !self.remedies.iter().any(|(_, remedy)| is_of_broker(*remedy));
-        if cluster.harmed_broker.is_some() && is_let_go {
+        let is_let_go = !self.remedies.iter().any(|(_, remedy)| remedy.is_of_broker());
+        if cluster.is_broker_harmed && is_let_go {
             // Its port may have been taken by a connection meanwhile.
             if cluster.brokers.restart_ended().unwrap() {
                 self.say("a broker is started once more");
             }
             if self.let_go.elapsed() > MISSED_WITHIN && cluster.brokers.check_in_sync().is_ok() {
-                cluster.harmed_broker = None;
+                cluster.is_broker_harmed = false;
                 self.say("the brokers are in sync");
             }
         }
@@ -134,8 +163,4 @@ impl<'a> Schedule<'a> {
     fn say(&self, what: &str) {
         println!("{:8.2}  {what}", self.began.elapsed().as_secs_f64());
     }
-}
-
-fn is_of_broker(remedy: Remedy) -> bool {
-    matches!(remedy, Remedy::HealBroker(_) | Remedy::RestartBroker(_) | Remedy::ThawBroker(_))
 }

@@ -58,6 +58,13 @@ impl Service {
         }
     }
 
+    /// The same, which is an ingest with a spool in this folder.
+    pub fn spooling_in(mut self, spool: &Path) -> Self {
+        self.start = self.start.clone().flag("--spool", &spool.to_string_lossy());
+        self.door = Arc::new(Door::of_spool());
+        self
+    }
+
     pub fn door(&self) -> Arc<Door> {
         Arc::clone(&self.door)
     }

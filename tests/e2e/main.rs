@@ -5,6 +5,7 @@
 //! - [`kills`]: whatever dies, stalls, fills up or rots, the answers are the oracle's
 //! - [`services`]: Kafka, processors and ingest going away and coming back
 //! - [`spool`]: Kafka away, and ingest goes on accepting; or refuses, and stays small
+//! - [`away`]: Kafka away, and queries are answered
 //! - [`checkpoints`]: a state that is lost comes back from the object store
 //! - [`warm`]: a partition is answered from until its next owner serves it
 //! - [`states`]: two folds of one log have one state
@@ -28,6 +29,7 @@
     reason = "a test fails by panicking, and nobody else uses it"
 )]
 
+mod away;
 mod case;
 mod checkpoints;
 mod crashes;

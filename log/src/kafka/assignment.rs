@@ -6,7 +6,7 @@ use super::chunk::{ChunkBuilder, offset_of};
 use super::client::{Context, Role, kafka_partition};
 use super::queue::{Queue, QueueReader};
 use super::read::{bounds, kafka_offset};
-use super::tail::Tail;
+use super::tail::{Moments, Tail};
 use crate::{Bounds, LogError, Member, Offset, Partition};
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
@@ -40,6 +40,7 @@ pub(super) struct Assignment {
     slots: Mutex<BTreeMap<Partition, Slot>>,
     /// Leaving: the member is told of no more partitions.
     closed: AtomicBool,
+    moments: Moments,
 }
 
 /// One assigned partition.
@@ -75,7 +76,7 @@ enum Stage {
 
 impl Assignment {
     pub(super) fn new(topic: String, member: Arc<dyn Member>) -> Self {
-        Self { topic, member, slots: Mutex::default(), closed: AtomicBool::new(false) }
+        Self { topic, member, slots: Mutex::default(), closed: AtomicBool::new(false), moments: Moments::default() }
     }
 
     /// Takes a record for its partition's reader.
@@ -140,6 +141,7 @@ impl Assignment {
     pub(super) fn introduce(&self, consumer: &Consumer) {
         let fresh: Vec<_> =
             self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Fresh).map(named).collect();
+        let asked_at = Instant::now();
         // All at once: each answer may have to wait for a fetch to come back, and so they wait for the same one.
         let found = std::thread::scope(|scope| {
             let ask = |partition| move || bounds(consumer, &self.topic, partition, BOUNDS_WITHIN);
@@ -159,6 +161,7 @@ impl Assignment {
             let stage = match self.find_place(consumer, partition, next, bounds) {
                 Place::Inside => {
                     tail.reaches(bounds.end);
+                    tail.hear(asked_at);
                     Stage::Read
                 }
                 Place::Doubtful => continue,
@@ -324,6 +327,9 @@ impl Role for Assignment {
         for (partition, slot) in self.slots.lock().iter() {
             if let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) {
                 slot.tail.observe(observed);
+                if let Some(heard) = self.moments.heard(statistics, observed, Instant::now()) {
+                    slot.tail.hear(heard);
+                }
             }
         }
     }

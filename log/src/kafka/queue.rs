@@ -130,4 +130,8 @@ impl PartitionReader for QueueReader {
     fn log_end(&self) -> Offset {
         self.tail.end()
     }
+
+    fn log_end_age(&self) -> Option<Duration> {
+        self.tail.end_age()
+    }
 }

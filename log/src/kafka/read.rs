@@ -2,7 +2,7 @@
 
 use super::chunk::{ChunkBuilder, offset_of};
 use super::client::{self, Asker, Config, Context, Role, kafka_partition, refused, retire};
-use super::tail::Tail;
+use super::tail::{Moments, Tail};
 use crate::{Bounds, LogError, Offset, Partition, PartitionReader, ReadLog, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -59,12 +59,15 @@ impl ReadLog for KafkaLog {
     }
 
     fn reader(&self, partition: Partition, from: Offset) -> Result<Box<dyn PartitionReader>, LogError> {
+        let asked_at = Instant::now();
         let bounds = self.inner.bounds(partition)?;
         if from < bounds.start || from > bounds.end {
             return Err(LogError::OutOfRange { partition, wanted: from, bounds });
         }
         let tail = Arc::new(Tail::new(from, bounds.end));
-        let role = Reading { partition: kafka_partition(partition), tail: Arc::clone(&tail) };
+        tail.hear(asked_at);
+        let moments = Moments::default();
+        let role = Reading { partition: kafka_partition(partition), tail: Arc::clone(&tail), moments };
         let consumer: Consumer =
             self.inner.config.reader()?.create_with_context(Context::new(role)).map_err(refused)?;
         let mut assigned = TopicPartitionList::new();
@@ -111,6 +114,7 @@ pub(super) fn kafka_offset(offset: Offset) -> KafkaOffset {
 struct Reading {
     partition: i32,
     tail: Arc<Tail>,
+    moments: Moments,
 }
 
 impl Role for Reading {
@@ -118,6 +122,9 @@ impl Role for Reading {
         for topic in statistics.topics.values() {
             if let Some(partition) = topic.partitions.get(&self.partition) {
                 self.tail.observe(partition);
+                if let Some(heard) = self.moments.heard(statistics, partition, Instant::now()) {
+                    self.tail.hear(heard);
+                }
             }
         }
     }
@@ -166,6 +173,10 @@ impl PartitionReader for Reader {
 
     fn log_end(&self) -> Offset {
         self.tail.end()
+    }
+
+    fn log_end_age(&self) -> Option<Duration> {
+        self.tail.end_age()
     }
 }
 

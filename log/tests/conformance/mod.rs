@@ -209,6 +209,7 @@ pub(crate) fn a_reader_takes_no_more_than_it_may<F: Fixture>() {
     let values: Vec<_> = records.iter().map(|r| r.value.clone()).collect();
     assert_eq!(values, numbered(10).into_iter().map(|r| r.value).collect::<Vec<_>>());
     assert!(reader.log_end() > records[9].offset);
+    assert!(reader.log_end_age().is_some());
 }
 
 pub(crate) fn a_waiting_reader_wakes_up<F: Fixture>() {

@@ -6,11 +6,11 @@ use futures::executor::block_on;
 use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use track_harness::broker::Broker;
 use track_harness::poll::eventually;
 use track_log::kafka::{Config, KafkaAppender, KafkaLog};
-use track_log::{Bounds, LogError, ReadLog as _};
+use track_log::{Bounds, LogError, PartitionReader, ReadLog as _};
 
 fn filled(records: u32) -> (Config, String, KafkaLog, KafkaAppender) {
     let broker = Broker::shared();
@@ -60,6 +60,42 @@ fn the_lag_of_a_reader_that_does_not_read_is_seen() {
         Ok(())
     })
     .unwrap();
+}
+
+/// Which `read` takes a record of, where there is one: statistics come from inside.
+fn age(reader: &mut dyn PartitionReader) -> Duration {
+    reader.read(&mut Vec::new(), 1, Duration::from_millis(50)).unwrap();
+    reader.log_end_age().unwrap()
+}
+
+#[test]
+fn the_end_gets_older_while_the_broker_is_silent() {
+    let mut broker = Broker::start().unwrap();
+    let (topic, config) = (topic(&broker, 1, &[]), config(&broker, &[]));
+    let mut reader = KafkaLog::open_topic(&config, &topic).unwrap().reader(0, 0).unwrap();
+    let (fresh, old) = (Duration::from_secs(3), Duration::from_secs(4));
+    let is_fresh = |reader: &mut dyn PartitionReader| {
+        eventually(PATIENCE, "the broker is heard", || {
+            let age = age(reader);
+            ensure!(age < fresh, "{age:?}");
+            Ok(())
+        })
+    };
+    // Older than that unless the broker is heard again and again.
+    let opened = Instant::now();
+    while opened.elapsed() < old {
+        age(reader.as_mut());
+    }
+    is_fresh(reader.as_mut()).unwrap();
+    broker.freeze().unwrap();
+    eventually(PATIENCE, "the broker is silent", || {
+        let age = age(reader.as_mut());
+        ensure!(age > old, "{age:?}");
+        Ok(())
+    })
+    .unwrap();
+    broker.unfreeze().unwrap();
+    is_fresh(reader.as_mut()).unwrap();
 }
 
 #[test]

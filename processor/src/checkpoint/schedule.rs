@@ -197,14 +197,17 @@ impl Work {
         Ok(())
     }
 
-    /// The same for the last time, of a snapshot that is made.
+    /// The same for the last time, of a snapshot that is made. It may be abandoned: then there is the one before.
     fn finish(&mut self, folder: SnapshotFolder) -> Result<(), CheckpointError> {
-        let late = || CheckpointError::Unusable("the last checkpoint was not uploaded in time".to_owned());
         let abandon = self.abandon.clone();
-        let snapshot = Snapshot::read(folder, &mut self.known, || !abandon.is_cancelled())?.ok_or_else(late)?;
-        let upload = abandon.run_until_cancelled(self.upload(&snapshot));
-        let outcome = self.checkpoints.runtime().block_on(upload).ok_or_else(late)??;
-        self.uploaded(&snapshot, outcome);
+        if let Some(snapshot) = Snapshot::read(folder, &mut self.known, || !abandon.is_cancelled())? {
+            let upload = abandon.run_until_cancelled(self.upload(&snapshot));
+            if let Some(outcome) = self.checkpoints.runtime().block_on(upload) {
+                self.uploaded(&snapshot, outcome?);
+                return Ok(());
+            }
+        }
+        tracing::info!(partition = self.partition, "the last checkpoint was not uploaded in time");
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub enum Action {
     Tell(ProcessorId),
     /// The query service hears it.
     Hear(ProcessorId),
-    /// A processor has been silent for too long.
+    /// A processor has been silent for too long, while another has spoken.
     Forget(ProcessorId),
     /// A query comes; with `true` it must include all that the log has.
     Query(bool),
@@ -153,7 +153,8 @@ impl System {
         if self.board[processor].is_some() {
             actions.push(Action::Hear(processor));
         }
-        if !self.processors[processor].is_running() && self.table[processor].is_some() {
+        let is_silent = !self.processors[processor].is_running() && self.table[processor].is_some();
+        if is_silent && self.processors.iter().any(Processor::is_running) {
             actions.push(Action::Forget(processor));
         }
     }
