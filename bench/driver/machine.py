@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from . import place
@@ -32,6 +33,21 @@ def versions():
         "kafka_streams": re.search(r"<kafka.version>(.*)</kafka.version>", pom).group(1),
         "duckdb": (place.DUCKDB / "requirements.txt").read_text().strip(),
     }
+
+
+def steadiness(seconds, rate):
+    """How long the same arithmetic takes, again and again with pauses: what no server on this machine can be better than."""
+    took = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        total = 0
+        for number in range(10_000):
+            total += number * number
+        took.append((time.monotonic() - began) * 1000)
+        time.sleep(max(0, 1 / rate - took[-1] / 1000))
+    took.sort()
+    return {"p50_ms": took[len(took) // 2], "p99_ms": took[len(took) * 99 // 100], "max_ms": took[-1]}
 
 
 def said(command):

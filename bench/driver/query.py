@@ -6,7 +6,7 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 
-from . import place
+from . import machine, place
 from .freshness import CONNECTIONS, highest_rate
 from .process import run, wait_until
 from .results import Runs
@@ -57,6 +57,10 @@ def at_size(events, until, size, runs):
         for kind, side in while_ingest_runs(track, size, runs).items():
             found[f"{kind} from {CLIENTS} clients while ingest runs"] = {"track": side.summary()}
         track.terminate()
+    alone = Runs()
+    for _ in range(runs):
+        alone.add(**machine.steadiness(size.query_seconds / 2, RATE))
+    found[f"the same arithmetic, {RATE} times a second"] = {"the machine alone": alone.summary()}
     return found
 
 

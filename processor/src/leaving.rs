@@ -7,12 +7,10 @@ use crate::partition::Owned;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use track_log::{Offset, Partition};
+use track_proto::owners::SILENT_AFTER;
 use track_proto::v1;
-
-/// Who has said nothing for so long takes no partition over.
-const SILENT_AFTER: Duration = Duration::from_secs(5);
 
 /// The partitions that are being left, and who may take them.
 #[derive(Default)]

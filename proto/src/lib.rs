@@ -3,6 +3,7 @@
 //!
 //! - [`v1`]: the generated types of `track/v1/*.proto`
 //! - [`event`]: the rules an event obeys, whoever wrote it to the log, and its envelope's codec
+//! - [`owners`]: how often processors tell of themselves, and when one is silent
 //! - [`partitioner`]: from a user to a partition, as Java's Kafka clients do it
 //! - [`topics`]: the names of the topics
 //! - [`calendar`]: quarters, days, weeks, months, time zones
@@ -15,6 +16,7 @@ pub mod event;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod owners;
 pub mod partitioner;
 mod timestamp;
 pub mod topics;

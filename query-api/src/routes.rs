@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use track_proto::calendar::Calendar;
 use track_proto::clock::Clock;
+use track_proto::owners::SILENT_AFTER;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -37,7 +38,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
-            owner_stale_after: Duration::from_secs(5),
+            owner_stale_after: SILENT_AFTER,
             move_max: Duration::from_millis(1_500),
         }
     }

@@ -9,12 +9,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use track_log::Bulletin;
 use track_proto::clock::Clock;
+use track_proto::owners::TOLD_EVERY;
 use track_proto::v1::Owner;
 
 /// How often a processor looks whether what it serves has changed.
 const LOOKED_EVERY: Duration = Duration::from_millis(100);
-/// How often it tells of itself where nothing has.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 /// A message sent longer ago is history read from the board, unless the sender's clock is wrong.

@@ -45,7 +45,8 @@ impl History {
         }
     }
 
-    /// It is acknowledged, with this `Track-Position` unless it was spooled.
+    /// It has just been acknowledged, with this `Track-Position` unless it was spooled.
+    #[allow(clippy::disallowed_methods, reason = "the processes that are judged go by the wall clock")]
     pub fn acknowledge(&self, events: &[Event], positions: Option<&str>) {
         let now_ms = Utc::now().timestamp_millis();
         let mut known = self.0.lock();

@@ -39,7 +39,7 @@ fn queries_are_answered_while_kafka_is_away() {
     let mut processor = plan.processor("processor").ready().unwrap();
     let query = plan.role("query").ready().unwrap();
     let position = post(&ingest);
-    let with_position = Request::get(&format!("{QUESTION}&min_position={position}")).send(query.public()).unwrap();
+    let with_position = Request::get(format!("{QUESTION}&min_position={position}")).send(query.public()).unwrap();
     assert_eq!(with_position.status, 200, "{with_position}");
     let expected = with_position.body;
 

@@ -4,6 +4,7 @@
 
 use super::chunk::{ChunkBuilder, offset_of};
 use super::client::{Context, Role, kafka_partition};
+use super::doubt::{Doubt, Place};
 use super::queue::{Queue, QueueReader};
 use super::read::{bounds, kafka_offset};
 use super::tail::{Moments, Tail};
@@ -27,10 +28,6 @@ const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const STALL: Duration = Duration::from_millis(50);
 /// How long the brokers have to say where a partition ends before the thread goes back to polling.
 const BOUNDS_WITHIN: Duration = Duration::from_secs(2);
-/// For how long a log that ends before a wanted offset may be a broker that is behind the others: one that was frozen, or has just
-/// become the leader.
-const DOUBTED_FOR: Duration = Duration::from_secs(10);
-
 pub(super) type Consumer = BaseConsumer<Context<Assignment>>;
 
 /// What is assigned.
@@ -50,17 +47,7 @@ struct Slot {
     records: ChunkBuilder,
     stage: Stage,
     paused: bool,
-    /// Since when the brokers say that the log ends before the wanted offset.
-    doubted_since: Option<Instant>,
-}
-
-/// Where a wanted offset is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Inside,
-    /// Beyond what a broker says is the end.
-    Doubtful,
-    Outside,
+    doubt: Doubt,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,17 +145,17 @@ impl Assignment {
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             let next = tail.next();
-            let stage = match self.find_place(consumer, partition, next, bounds) {
-                Place::Inside => {
+            let stage = match self.has(consumer, partition, next, bounds) {
+                Some(true) => {
                     tail.reaches(bounds.end);
                     tail.hear(asked_at);
                     Stage::Read
                 }
-                Place::Doubtful => continue,
-                Place::Outside => {
+                Some(false) => {
                     queue.fail(LogError::OutOfRange { partition, wanted: next, bounds });
                     Stage::Failed
                 }
+                None => continue,
             };
             if let Some(slot) = self.slots.lock().get_mut(&partition) {
                 slot.stage = stage;
@@ -185,11 +172,8 @@ impl Assignment {
         for (partition, queue, tail) in read {
             let bounds = bounds(consumer, &self.topic, partition, BOUNDS_WITHIN)?;
             let wanted = tail.next();
-            let place = self.find_place(consumer, partition, wanted, bounds);
-            if place == Place::Doubtful {
-                return Ok(None);
-            }
-            if place == Place::Outside {
+            let Some(is_there) = self.has(consumer, partition, wanted, bounds) else { return Ok(None) };
+            if !is_there {
                 found = true;
                 if let Some(slot) = self.slots.lock().get_mut(&partition) {
                     slot.stage = Stage::Failed;
@@ -226,35 +210,26 @@ impl Assignment {
         self.revoke(&all);
     }
 
-    /// Whether an offset is in the log, as far as the brokers are to be believed by now.
-    fn find_place(&self, consumer: &Consumer, partition: Partition, wanted: Offset, bounds: Bounds) -> Place {
-        let mut slots = self.slots.lock();
-        let Some(slot) = slots.get_mut(&partition) else { return Place::Doubtful };
-        if (bounds.start..=bounds.end).contains(&wanted) {
-            let was_doubted = slot.doubted_since.take().is_some();
-            drop(slots);
-            if was_doubted {
-                // Whoever refused the offset has ended its being fetched.
+    /// Whether an offset is in the log; `None` where that is doubtful.
+    fn has(&self, consumer: &Consumer, partition: Partition, wanted: Offset, bounds: Bounds) -> Option<bool> {
+        let place = self.slots.lock().get_mut(&partition)?.doubt.find_place(wanted, bounds, Instant::now());
+        match place {
+            Place::Inside => {}
+            Place::InsideAgain => {
                 let to = (&*self.topic, kafka_partition(partition), kafka_offset(wanted));
                 if let Err(error) = consumer.seek(to.0, to.1, to.2, BOUNDS_WITHIN) {
                     tracing::warn!(partition, "Kafka: reading on: {error}");
                 }
             }
-            return Place::Inside;
+            Place::NewlyDoubtful => {
+                let end = bounds.end;
+                tracing::warn!(partition, wanted, end, "Kafka: the log ends before what was read of it, asking again");
+                return None;
+            }
+            Place::Doubtful => return None,
+            Place::Outside => return Some(false),
         }
-        if wanted < bounds.start {
-            return Place::Outside;
-        }
-        let since = slot.doubted_since.get_or_insert_with(|| {
-            tracing::warn!(
-                partition,
-                wanted,
-                end = bounds.end,
-                "Kafka: the log ends before what was read of it, asking again"
-            );
-            Instant::now()
-        });
-        if since.elapsed() < DOUBTED_FOR { Place::Doubtful } else { Place::Outside }
+        Some(true)
     }
 
     fn find(&self, which: impl Fn(&Slot) -> bool) -> Option<(Partition, Arc<Queue>, Arc<Tail>)> {
@@ -287,7 +262,7 @@ impl Assignment {
                 records: ChunkBuilder::default(),
                 stage: if from.is_some() { Stage::Fresh } else { Stage::Declined },
                 paused: false,
-                doubted_since: None,
+                doubt: Doubt::default(),
             };
             if !self.closed.load(Ordering::Acquire) {
                 self.slots.lock().insert(partition, slot);

@@ -1,0 +1,8 @@
+//! What those who speak and those who listen on [`crate::topics::OWNERS`] agree on.
+
+use std::time::Duration;
+
+/// How often a processor tells of itself where nothing has changed.
+pub const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Who has said nothing for so long, while others have spoken, is not counted on.
+pub const SILENT_AFTER: Duration = Duration::from_secs(5);
