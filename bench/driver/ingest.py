@@ -23,7 +23,7 @@ def measure(size, runs):
 
 
 def singles(size, runs, connections):
-    sides = {"track, embedded": Runs(), "track, Kafka": Runs(), "warp-constant": Runs()}
+    sides = {side: Runs() for side in ("track, embedded", "track, Kafka", "track, Kafka, --spool", "warp-constant")}
     events = ["--events", size.single_events, "--connections", connections]
     with Broker() as broker:
         for _ in range(runs):
@@ -35,14 +35,22 @@ def singles(size, runs, connections):
             with Track("ingest", "--kafka-brokers", broker.address).wait_ready() as server:
                 sides["track, Kafka"].add(**served(server, *events, "--skip-verify"))
                 server.terminate()
+            # Nothing is spooled: what it costs to be prepared.
+            spool = ["--spool", place.empty("spool")]
+            with Track("ingest", "--kafka-brokers", broker.address, *spool).wait_ready() as server:
+                sides["track, Kafka, --spool"].add(**served(server, *events, "--skip-verify"))
+                server.terminate()
     found = {side: runs.summary() for side, runs in sides.items()}
     theirs = sides["warp-constant"].medians()
     for side in ("track, embedded", "track, Kafka"):
-        ours = sides[side].medians()
-        found[f"{side} ÷ warp-constant"] = {
-            name: ours[name] / theirs[name] for name in ("events_per_second", "events_per_cpu_second")
-        }
+        found[f"{side} ÷ warp-constant"] = ratios(sides[side].medians(), theirs)
+    spooling = "track, Kafka, --spool"
+    found[f"{spooling} ÷ track, Kafka"] = ratios(sides[spooling].medians(), sides["track, Kafka"].medians())
     return found
+
+
+def ratios(ours, theirs):
+    return {name: ours[name] / theirs[name] for name in ("events_per_second", "events_per_cpu_second")}
 
 
 def batches(size, runs):

@@ -36,7 +36,7 @@ def versions():
 
 
 def steadiness(seconds, rate):
-    """How long the same arithmetic takes, again and again with pauses: what no server on this machine can be better than."""
+    """How long the same arithmetic takes, again and again with pauses: how much of a tail is the machine's own."""
     took = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:

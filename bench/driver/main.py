@@ -19,11 +19,16 @@ PARTS = {
 }
 
 
+RUNS = 5
+# Each run takes a minute or two.
+RUNS_OF = {"moves": 3, "scale": 3}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them where none is named")
     parser.add_argument("--size", choices=place.SIZES, default="small")
-    parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each side; medians are taken")
+    parser.add_argument("--runs", type=int, help="interleaved runs of each side, of which medians are taken; 5, of moves and scale 3")
     flags = parser.parse_args()
     unknown = [part for part in flags.parts if part not in PARTS]
     if unknown:
@@ -36,8 +41,9 @@ def main():
     for part in parts:
         began = time.monotonic()
         commands.clear()
-        print(f"{part}, {size.name}, {flags.runs} runs each", flush=True)
-        found = PARTS[part](size, flags.runs)
+        runs = flags.runs or RUNS_OF.get(part, RUNS)
+        print(f"{part}, {size.name}, {runs} runs each", flush=True)
+        found = PARTS[part](size, runs)
         results.keep(part, size, found, commands)
         print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
     print(f"\n{results.TABLE.read_text()}")

@@ -4,5 +4,5 @@ use std::time::Duration;
 
 /// How often a processor tells of itself where nothing has changed.
 pub const TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Who has said nothing for so long, while others have spoken, is not counted on.
+/// Who has said nothing for so long is not counted on. The query service counts only time in which others have spoken.
 pub const SILENT_AFTER: Duration = Duration::from_secs(5);

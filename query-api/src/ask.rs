@@ -2,11 +2,12 @@
 //! calls do, and the partition's new owner where it has just moved.
 
 use crate::latency::Latency;
-use crate::owners::{Candidate, Channel, Owners, before_now};
+use crate::owners::{Candidate, Channel, Owners, Seen};
 use crate::scatter::Answer;
 use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -51,8 +52,6 @@ impl Service<http::Request<Body>> for Caller {
 pub(crate) struct Patience {
     pub(crate) deadline: Instant,
     pub(crate) move_max: Duration,
-    /// How long what a processor said of itself counts while others speak.
-    pub(crate) stale_after: Duration,
 }
 
 /// What became of a call.
@@ -81,16 +80,15 @@ pub(crate) async fn first_answer<A: Answer>(
     let mut may_hedge = true;
     loop {
         news.mark_unchanged();
-        let heard_since = owners.heard_since(patience.stale_after);
         let may_call = |candidate: &Candidate| match called.get(&candidate.instance) {
             None => true,
             Some(Call::UnderWay) => false,
             Some(Call::Failed(before)) => candidate.heard > *before,
         };
-        let next = owners.candidates(partition, heard_since).into_iter().find(may_call);
+        let next = owners.candidates(partition, Instant::now()).into_iter().find(may_call);
         if calls.is_empty() && next.is_none() {
             // It may be on its way to another processor, which will say so.
-            let may_come = may_have_moved && owners.was_served(partition, before_now(patience.stale_after));
+            let may_come = may_have_moved && owners.was_served_lately(partition, Instant::now());
             if may_come && matches!(timeout_at(moved_by, news.changed()).await, Ok(Ok(()))) {
                 continue;
             }
@@ -106,14 +104,15 @@ pub(crate) async fn first_answer<A: Answer>(
             biased;
             Some((instance, heard, answer)) = calls.next(), if !calls.is_empty() => match answer {
                 Ok(answer) => {
-                    owners.note_call(true);
+                    let instance: String = instance;
+                    owners.note_call(&instance, Seen::There, Instant::now());
                     return Some(answer);
                 }
                 Err(status) => {
-                    let status: Status = status;
+                    let (instance, status): (String, Status) = (instance, status);
                     say_failed(reason(status.code()));
                     let code = status.code();
-                    owners.note_call(!matches!(code, Code::Unavailable | Code::DeadlineExceeded));
+                    owners.note_call(&instance, seen(&status, request), Instant::now());
                     tracing::warn!(partition, instance, ?code, message = status.message(), "a processor gave no answer");
                     called.insert(instance, Call::Failed(heard));
                     may_have_moved = matches!(code, Code::Unavailable | Code::NotFound);
@@ -139,6 +138,17 @@ pub(crate) async fn first_answer<A: Answer>(
             calls.push(async move { (instance, heard, ask::<A>(request, channel, latency, patience.deadline).await) });
         }
     }
+}
+
+/// What a failed call shows of the processor.
+fn seen(status: &Status, request: &QueryRequest) -> Seen {
+    let is_absent = match status.code() {
+        // Who asks for a position is kept waiting by who is there.
+        Code::DeadlineExceeded | Code::Cancelled => request.min_offset.is_none(),
+        // A status that came over the wire has no source; a connection that failed is one.
+        _ => status.source().is_some(),
+    };
+    if is_absent { Seen::Absent } else { Seen::There }
 }
 
 async fn ask<A: Answer>(
@@ -188,6 +198,18 @@ mod tests {
     use tonic::transport::Endpoint;
     use track_proto::v1::CountsAnswer;
 
+    #[test]
+    fn who_refuses_is_there_and_who_says_nothing_is_not() {
+        let (plain, waiting) =
+            (QueryRequest::default(), QueryRequest { min_offset: Some(7), ..QueryRequest::default() });
+        for status in [Status::unavailable("restoring"), Status::not_found("not here"), Status::internal("broken")] {
+            assert_eq!(seen(&status, &plain), Seen::There, "{status}");
+        }
+        for status in [Status::deadline_exceeded("no answer in time"), Status::cancelled("Timeout expired")] {
+            assert_eq!((seen(&status, &plain), seen(&status, &waiting)), (Seen::Absent, Seen::There), "{status}");
+        }
+    }
+
     #[tokio::test]
     async fn a_refused_connection_is_a_processor_that_is_unavailable() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -196,6 +218,7 @@ mod tests {
         let nobody = channel(Endpoint::from_shared(url).unwrap().connect_lazy());
         let deadline = Instant::now() + Duration::from_secs(10);
         let asked = ask::<CountsAnswer>(&QueryRequest::default(), nobody, &Latency::default(), deadline).await;
-        assert_eq!(asked.unwrap_err().code(), Code::Unavailable);
+        let status = asked.unwrap_err();
+        assert_eq!((status.code(), seen(&status, &QueryRequest::default())), (Code::Unavailable, Seen::Absent));
     }
 }

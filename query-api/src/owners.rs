@@ -9,12 +9,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::util::{BoxCloneSyncService, ServiceExt as _};
 use tower::{BoxError, Service};
+use track_proto::owners::SILENT_AFTER;
 use track_proto::v1::{Owner, PartitionState};
 
 /// A way to a processor, across the network or inside this process.
@@ -34,15 +34,15 @@ where
     BoxCloneSyncService::new(service.map_err(Into::into))
 }
 
-/// An instance silent for so long has left without saying so: its channel is closed.
+/// An instance silent for so much longer than it is believed has left without saying so: its channel is closed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The table of processors.
 pub struct Owners {
     connect: Connect,
+    /// What was said before counts for nothing: the board can be read, so who is silent from then on is not there.
+    made: Instant,
     table: RwLock<Table>,
-    /// Whether the last call that anybody made was not answered.
-    is_unanswered: AtomicBool,
     /// Told whenever the table changes.
     changes: watch::Sender<()>,
 }
@@ -54,8 +54,17 @@ struct Table {
     served: HashMap<u32, Instant>,
     /// When anybody last said anything.
     heard: Option<Instant>,
+    /// The last time that nobody had for long.
+    silence: Option<Silence>,
     /// The last one told; kept when everybody leaves, since a log's partition count never changes.
     partition_count: Option<NonZeroU32>,
+}
+
+/// Nobody was heard between these two.
+#[derive(Clone, Copy)]
+struct Silence {
+    began: Instant,
+    ended: Instant,
 }
 
 struct Instance {
@@ -63,6 +72,8 @@ struct Instance {
     /// None while connecting fails; tried again with each heartbeat.
     channel: Option<Channel>,
     heard: Instant,
+    /// When a call last found nobody there; none since it was heard, or has answered.
+    absent: Option<Instant>,
     serving: Vec<Serving>,
 }
 
@@ -82,18 +93,60 @@ pub(crate) struct Candidate {
     pub(crate) heard: Instant,
     next_offset: u64,
     is_leaving: bool,
+    is_absent: bool,
+}
+
+/// What became of a call, as far as it says something of the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It has answered, be it with a refusal.
+    There,
+    /// The connection failed, or nothing came in time.
+    Absent,
+}
+
+impl Table {
+    /// Since when who was heard still counts: until it has been silent for a while in which others have spoken.
+    fn heard_since(&self, made: Instant, now: Instant) -> Instant {
+        let last = self.heard.map_or(now, |heard| heard.min(now));
+        // A silence of all has just ended: each has a while to speak up.
+        let last =
+            self.silence.filter(|silence| last < silence.ended + SILENT_AFTER).map_or(last, |silence| silence.began);
+        last.max(made).checked_sub(SILENT_AFTER).unwrap_or(last)
+    }
+
+    /// Takes in that somebody has said something.
+    fn hear(&mut self, received: Instant, made: Instant) {
+        if let Some(began) = self.heard.filter(|heard| *heard >= made && received > *heard + SILENT_AFTER) {
+            self.silence = Some(Silence { began, ended: received });
+        }
+        self.heard = self.heard.max(Some(received));
+    }
+}
+
+impl Instance {
+    /// The way to it, where it may be there.
+    fn channel(&self, heard_since: Instant, now: Instant) -> Option<&Channel> {
+        // One that is neither heard nor there is not asked again for a while.
+        let is_gone = self.is_absent(now) && !is_recent(self.heard, now);
+        self.channel.as_ref().filter(|_| self.heard >= heard_since && !is_gone)
+    }
+
+    fn is_absent(&self, now: Instant) -> bool {
+        self.absent.is_some_and(|absent| is_recent(absent, now))
+    }
+}
+
+/// Whether that was not long ago.
+fn is_recent(then: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(then) <= SILENT_AFTER
 }
 
 impl Owners {
     /// An empty table.
     #[must_use]
     pub fn new(connect: Connect) -> Self {
-        Self {
-            connect,
-            table: RwLock::default(),
-            is_unanswered: AtomicBool::new(false),
-            changes: watch::Sender::new(()),
-        }
+        Self { connect, table: RwLock::default(), made: Instant::now(), changes: watch::Sender::new(()) }
     }
 
     /// Takes in what `instance` said of itself at `received`, or with `None` that it has left.
@@ -101,7 +154,7 @@ impl Owners {
         let Some(owner) = owner else {
             let mut table = self.table.write();
             table.instances.remove(&instance);
-            table.heard = table.heard.max(Some(received));
+            table.hear(received, self.made);
             drop(table);
             tracing::info!(instance, "a processor has left");
             self.changes.send_replace(());
@@ -126,32 +179,27 @@ impl Owners {
                 tracing::error!(instance, ?known, %told, "processors disagree on the number of partitions");
             }
         }
-        table.instances.retain(|_, known| received.saturating_duration_since(known.heard) < FORGOTTEN_AFTER);
+        table.hear(received, self.made);
+        let heard_since = table.heard_since(self.made, received);
+        table.instances.retain(|_, known| heard_since.saturating_duration_since(known.heard) < FORGOTTEN_AFTER);
         for Serving { partition, .. } in &serving {
             let last = table.served.entry(*partition).or_insert(received);
             *last = received.max(*last);
         }
-        table.instances.insert(instance, Instance { url: owner.url, channel, heard: received, serving });
-        table.heard = table.heard.max(Some(received));
+        table.instances.insert(instance, Instance { url: owner.url, channel, heard: received, absent: None, serving });
         drop(table);
         self.changes.send_replace(());
     }
 
-    /// Since when who was heard still counts: so long before the last word of anybody.
-    pub(crate) fn heard_since(&self, stale_after: Duration) -> Instant {
-        let last = self.table.read().heard.map_or_else(Instant::now, |heard| heard.min(Instant::now()));
-        last.checked_sub(stale_after).unwrap_or(last)
-    }
-
-    /// Takes in what became of a call.
-    pub(crate) fn note_call(&self, is_answered: bool) {
-        self.is_unanswered.store(!is_answered, Ordering::Relaxed);
-    }
-
-    /// Whether a processor can be expected to answer: some have been heard of lately, or, where nobody is heard, the last
-    /// one that was asked was there.
-    pub(crate) fn can_answer(&self, stale_after: Duration) -> bool {
-        !self.served(before_now(stale_after)).is_empty() || !self.is_unanswered.load(Ordering::Relaxed)
+    /// Takes in what a call to a processor has shown.
+    pub(crate) fn note_call(&self, instance: &str, seen: Seen, now: Instant) {
+        let is_known = |instance: &Instance| (seen == Seen::There) == instance.absent.is_none();
+        if seen == Seen::There && self.table.read().instances.get(instance).is_some_and(is_known) {
+            return;
+        }
+        if let Some(instance) = self.table.write().instances.get_mut(instance) {
+            instance.absent = (seen == Seen::Absent).then_some(now);
+        }
     }
 
     /// Tells of every change from here on.
@@ -184,11 +232,13 @@ impl Owners {
         self.table.read().partition_count
     }
 
-    /// Those heard of at or after `heard_since` that serve a partition, the freshest first.
-    pub(crate) fn candidates(&self, partition: u32, heard_since: Instant) -> Vec<Candidate> {
+    /// Those that say that they serve a partition and may be there: the freshest first, and whom a call did not find last.
+    pub(crate) fn candidates(&self, partition: u32, now: Instant) -> Vec<Candidate> {
         let mut candidates = Vec::new();
-        for (name, instance) in &self.table.read().instances {
-            let Some(channel) = instance.channel.as_ref().filter(|_| instance.heard >= heard_since) else { continue };
+        let table = self.table.read();
+        let heard_since = table.heard_since(self.made, now);
+        for (name, instance) in &table.instances {
+            let Some(channel) = instance.channel(heard_since, now) else { continue };
             let serving = instance.serving.iter().filter(|serving| serving.partition == partition);
             candidates.extend(serving.map(|Serving { next_offset, is_leaving, .. }| Candidate {
                 instance: name.clone(),
@@ -196,31 +246,28 @@ impl Owners {
                 heard: instance.heard,
                 next_offset: *next_offset,
                 is_leaving: *is_leaving,
+                is_absent: instance.is_absent(now),
             }));
         }
+        drop(table);
         // Who goes on is as far and knows that nothing has come since.
-        let freshest = |candidate: &Candidate| (Reverse(candidate.next_offset), candidate.is_leaving);
-        candidates.sort_by(|a, b| freshest(a).cmp(&freshest(b)).then_with(|| a.instance.cmp(&b.instance)));
+        let order = |candidate: &Candidate| (candidate.is_absent, Reverse(candidate.next_offset), candidate.is_leaving);
+        candidates.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.instance.cmp(&b.instance)));
         candidates
     }
 
-    /// Whether anybody said at or after `since` that it serves a partition.
-    pub(crate) fn was_served(&self, partition: u32, since: Instant) -> bool {
-        self.table.read().served.get(&partition).is_some_and(|last| *last >= since)
+    /// Whether anybody has said lately that it serves a partition.
+    pub(crate) fn was_served_lately(&self, partition: u32, now: Instant) -> bool {
+        self.table.read().served.get(&partition).is_some_and(|last| is_recent(*last, now))
     }
 
-    /// The partitions that someone heard of at or after `heard_since` serves.
-    pub(crate) fn served(&self, heard_since: Instant) -> BTreeSet<u32> {
+    /// The partitions that someone serves who may be there.
+    pub(crate) fn served(&self, now: Instant) -> BTreeSet<u32> {
         let table = self.table.read();
-        let fresh = table.instances.values().filter(|known| known.channel.is_some() && known.heard >= heard_since);
-        fresh.flat_map(|known| known.serving.iter().map(|serving| serving.partition)).collect()
+        let heard_since = table.heard_since(self.made, now);
+        let there = table.instances.values().filter(|known| known.channel(heard_since, now).is_some());
+        there.flat_map(|known| known.serving.iter().map(|serving| serving.partition)).collect()
     }
-}
-
-/// That long ago.
-pub(crate) fn before_now(duration: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_sub(duration).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -253,97 +300,120 @@ mod tests {
         Owner { url: url.into(), partitions, partition_count: 4, ..Owner::default() }
     }
 
-    fn names(owners: &Owners, partition: u32, heard_since: Instant) -> Vec<String> {
-        owners.candidates(partition, heard_since).into_iter().map(|candidate| candidate.instance).collect()
+    fn names(owners: &Owners, partition: u32, now: Instant) -> Vec<String> {
+        owners.candidates(partition, now).into_iter().map(|candidate| candidate.instance).collect()
     }
+
+    fn hear(owners: &Owners, instance: &str, serving: &[(u32, u64)], now: Instant) {
+        owners.apply(instance.into(), Some(owner(&format!("http://{instance}"), serving)), now);
+    }
+
+    const NOBODY: [&str; 0] = [];
 
     #[test]
     fn the_freshest_comes_first() {
-        let (owners, _) = owners();
-        let now = Instant::now();
-        owners.apply("a".into(), Some(owner("http://a", &[(0, 5), (1, 9)])), now);
-        owners.apply("b".into(), Some(owner("http://b", &[(0, 7), (1, 8)])), now);
+        let ((owners, _), now) = (owners(), Instant::now());
+        hear(&owners, "a", &[(0, 5), (1, 9)], now);
+        hear(&owners, "b", &[(0, 7), (1, 8)], now);
         assert_eq!(names(&owners, 0, now), ["b", "a"]);
         assert_eq!(names(&owners, 1, now), ["a", "b"]);
-        assert_eq!(names(&owners, 2, now), Vec::<String>::new());
+        assert_eq!(names(&owners, 2, now), NOBODY);
         assert_eq!(owners.served(now), BTreeSet::from([0, 1]));
-        owners.apply("a".into(), Some(owner("http://a", &[(0, 8)])), now);
+        hear(&owners, "a", &[(0, 8)], now);
         assert_eq!(names(&owners, 0, now), ["a", "b"]);
         assert_eq!(names(&owners, 1, now), ["b"]);
     }
 
     #[test]
     fn who_leaves_serves_until_it_is_gone_and_who_is_further_comes_first() {
-        let (owners, _) = owners();
-        let now = Instant::now();
+        let ((owners, _), now) = (owners(), Instant::now());
         let partitions = vec![status(0, PartitionState::Leaving, 9)];
         owners.apply("old".into(), Some(Owner { partitions, ..owner("http://old", &[]) }), now);
         assert_eq!((names(&owners, 0, now), owners.served(now)), (vec!["old".to_owned()], BTreeSet::from([0])));
         for reached in [9, 10] {
-            owners.apply("young".into(), Some(owner("http://young", &[(0, reached)])), now);
+            hear(&owners, "young", &[(0, reached)], now);
             assert_eq!(names(&owners, 0, now), ["young", "old"]);
         }
-        owners.apply("old".into(), Some(owner("http://old", &[])), now);
+        hear(&owners, "old", &[], now);
         assert_eq!(names(&owners, 0, now), ["young"]);
     }
 
     #[test]
     fn who_restores_does_not_serve() {
-        let (owners, _) = owners();
-        let now = Instant::now();
+        let ((owners, _), now) = (owners(), Instant::now());
         let partitions = vec![status(0, PartitionState::Restoring, 9), status(1, PartitionState::Serving, 1)];
         owners.apply("a".into(), Some(Owner { partitions, ..owner("http://a", &[]) }), now);
         assert_eq!(owners.served(now), BTreeSet::from([1]));
-        assert_eq!(names(&owners, 0, now), Vec::<String>::new());
-    }
-
-    #[test]
-    fn who_is_silent_or_has_left_is_not_asked() {
-        let (owners, _) = owners();
-        let now = Instant::now();
-        owners.apply("old".into(), Some(owner("http://old", &[(0, 9)])), now);
-        let later = now + Duration::from_secs(1);
-        owners.apply("new".into(), Some(owner("http://new", &[(0, 3)])), later);
-        assert_eq!(names(&owners, 0, now), ["old", "new"]);
-        assert_eq!(names(&owners, 0, later), ["new"]);
-        let news = owners.news();
-        owners.apply("new".into(), None, later);
-        assert!(news.has_changed().unwrap());
-        assert!(owners.was_served(0, later) && !owners.was_served(0, later + Duration::from_secs(1)));
-        assert_eq!(names(&owners, 0, now), ["old"]);
-        assert_eq!(owners.served(later), BTreeSet::new());
-        assert_eq!(owners.partition_count(), NonZeroU32::new(4));
+        assert_eq!(names(&owners, 0, now), NOBODY);
     }
 
     #[test]
     fn silence_is_told_by_others_words() {
-        let (owners, _) = owners();
-        let (stale_after, now) = (Duration::from_secs(5), Instant::now());
-        let at = |seconds: u64| now.checked_sub(Duration::from_secs(100 - seconds)).unwrap();
-        let asked = || names(&owners, 0, owners.heard_since(stale_after));
-        owners.apply("a".into(), Some(owner("http://a", &[(0, 9)])), at(0));
-        owners.apply("b".into(), Some(owner("http://b", &[(0, 3)])), at(4));
-        // Both are silent for a minute and a half, as is the board.
-        assert_eq!(asked(), ["a", "b"]);
-        owners.apply("b".into(), Some(owner("http://b", &[(0, 4)])), at(6));
-        assert_eq!(asked(), ["b"]);
-        owners.apply("c".into(), None, at(12));
-        assert_eq!(asked(), Vec::<String>::new());
+        let ((owners, _), mut now) = (owners(), Instant::now());
+        hear(&owners, "a", &[(0, 9)], now);
+        now += Duration::from_secs(4);
+        hear(&owners, "b", &[(0, 3)], now);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        now += Duration::from_secs(2);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        hear(&owners, "b", &[(0, 4)], now);
+        assert_eq!(names(&owners, 0, now), ["b"]);
+        assert_eq!(owners.served(now), BTreeSet::from([0]));
+        let news = owners.news();
+        owners.apply("b".into(), None, now);
+        assert!(news.has_changed().unwrap() && owners.was_served_lately(0, now));
+        assert_eq!((names(&owners, 0, now), owners.served(now)), (vec![], BTreeSet::new()));
+        now += Duration::from_secs(6);
+        assert!(!owners.was_served_lately(0, now));
+        assert_eq!(owners.partition_count(), NonZeroU32::new(4));
     }
 
     #[test]
-    fn where_nobody_is_heard_a_call_tells_whether_anybody_is_there() {
-        let (owners, _) = owners();
-        let (stale_after, now) = (Duration::from_secs(5), Instant::now());
-        owners.apply("a".into(), Some(owner("http://a", &[(0, 9)])), now - Duration::from_secs(60));
-        assert!(owners.can_answer(stale_after));
-        owners.note_call(false);
-        assert!(!owners.can_answer(stale_after));
-        owners.note_call(true);
-        assert!(owners.can_answer(stale_after));
-        owners.note_call(false);
-        owners.apply("a".into(), Some(owner("http://a", &[(0, 9)])), now);
-        assert!(owners.can_answer(stale_after));
+    fn where_all_are_silent_each_is_asked_and_has_a_while_to_speak_again() {
+        let ((owners, _), mut now) = (owners(), Instant::now());
+        hear(&owners, "a", &[(0, 9)], now);
+        hear(&owners, "b", &[(0, 3)], now);
+        now += Duration::from_secs(FORGOTTEN_AFTER.as_secs() * 2);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        hear(&owners, "b", &[(0, 3)], now);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        now += Duration::from_secs(4);
+        hear(&owners, "b", &[(0, 4)], now);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        now += Duration::from_secs(2);
+        hear(&owners, "b", &[(0, 5)], now);
+        assert_eq!(names(&owners, 0, now), ["b"]);
+    }
+
+    #[test]
+    fn whom_a_call_did_not_find_is_asked_last_and_who_is_silent_too_not_at_all() {
+        let ((owners, _), mut now) = (owners(), Instant::now());
+        hear(&owners, "a", &[(0, 9), (1, 9)], now);
+        hear(&owners, "b", &[(0, 3)], now);
+        owners.note_call("a", Seen::Absent, now);
+        assert_eq!(names(&owners, 0, now), ["b", "a"]);
+        owners.note_call("a", Seen::There, now);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        now += Duration::from_secs(60);
+        owners.note_call("a", Seen::Absent, now);
+        assert_eq!((names(&owners, 0, now), owners.served(now)), (vec!["b".to_owned()], BTreeSet::from([0])));
+        // Again after a while; and as soon as it says that it is there.
+        now += Duration::from_secs(6);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+        owners.note_call("a", Seen::Absent, now);
+        assert_eq!(names(&owners, 0, now), ["b"]);
+        hear(&owners, "a", &[(0, 9)], now);
+        assert_eq!(names(&owners, 0, now), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_was_said_before_we_listened_counts_for_nothing() {
+        let ((owners, _), now) = (owners(), Instant::now());
+        let long_ago = now.checked_sub(Duration::from_secs(60)).unwrap();
+        owners.apply("dead".into(), Some(owner("http://dead", &[(0, 9)])), long_ago);
+        assert_eq!((names(&owners, 0, now), owners.served(now)), (vec![], BTreeSet::new()));
+        hear(&owners, "here", &[(0, 3)], now);
+        assert_eq!(names(&owners, 0, now), ["here"]);
     }
 
     #[test]
@@ -354,7 +424,7 @@ mod tests {
             owners.apply("a".into(), Some(owner(url, &[(0, 1)])), now);
         }
         assert_eq!(*connected.lock(), ["http://a", "http://b", "http://unreachable", "http://unreachable"]);
-        assert_eq!(names(&owners, 0, now), Vec::<String>::new());
+        assert_eq!(names(&owners, 0, now), NOBODY);
         owners.apply("a".into(), None, now);
         owners.apply("a".into(), Some(owner("http://a", &[(0, 1)])), now);
         assert_eq!(connected.lock().len(), 5);
@@ -363,18 +433,20 @@ mod tests {
 
     #[test]
     fn the_long_silent_are_forgotten() {
-        let (owners, _) = owners();
-        let now = Instant::now();
-        owners.apply("gone".into(), Some(owner("http://gone", &[(0, 1)])), now);
-        owners.apply("here".into(), Some(owner("http://here", &[(0, 1)])), now + FORGOTTEN_AFTER);
-        assert_eq!(names(&owners, 0, now), ["here"]);
+        let ((owners, _), mut now) = (owners(), Instant::now());
+        hear(&owners, "gone", &[(0, 1)], now);
+        for _ in 0..=(FORGOTTEN_AFTER + SILENT_AFTER).as_secs() / 4 {
+            now += Duration::from_secs(4);
+            hear(&owners, "here", &[(0, 1)], now);
+        }
+        assert_eq!(owners.table.read().instances.len(), 1);
     }
 
     #[test]
     fn no_partition_count_is_taken_for_zero_partitions() {
-        let (owners, _) = owners();
+        let ((owners, _), now) = (owners(), Instant::now());
         assert_eq!(owners.partition_count(), None);
-        owners.apply("a".into(), Some(Owner { partition_count: 0, ..owner("http://a", &[]) }), Instant::now());
+        owners.apply("a".into(), Some(Owner { partition_count: 0, ..owner("http://a", &[]) }), now);
         assert_eq!(owners.partition_count(), None);
     }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use track_proto::calendar::Calendar;
 use track_proto::clock::Clock;
-use track_proto::owners::SILENT_AFTER;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -27,20 +26,14 @@ use warp::{Filter, Rejection};
 pub struct Config {
     /// From a query to its answer, waiting for `min_position` included.
     pub timeout: Duration,
-    /// How long what a processor said of itself counts while others speak.
-    pub owner_stale_after: Duration,
     /// How long the new owner of a partition that has just moved is waited for: a heartbeat and a half.
     pub move_max: Duration,
 }
 
 impl Default for Config {
-    /// Five seconds each, and one and a half for a move.
+    /// Five seconds, and one and a half for a move.
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-            owner_stale_after: SILENT_AFTER,
-            move_max: Duration::from_millis(1_500),
-        }
+        Self { timeout: Duration::from_secs(5), move_max: Duration::from_millis(1_500) }
     }
 }
 
@@ -86,17 +79,16 @@ impl QueryApi {
     }
 
     /// Whether queries can be answered; for `/readyz`. Begins when every partition is served. From then on one that is
-    /// not is no reason to turn away those who ask about the others: only silence from all processors is, once one of them
-    /// has not answered either. As long as they do, the log may be away.
+    /// not is no reason to turn away those who ask about the others: only silence from all processors is, once those that
+    /// were asked have not answered either. As long as they do, the log may be away.
     ///
     /// # Errors
     /// What stands in the way, for an operator to read.
     pub fn check_ready(&self) -> Result<(), String> {
         let Inner { owners, complete_once, .. } = &*self.inner;
         let partition_count = owners.partition_count().ok_or("no processor has been heard of yet")?;
-        let stale_after = self.inner.config.owner_stale_after;
-        let served = owners.served(owners.heard_since(stale_after));
-        if served.is_empty() || !owners.can_answer(stale_after) {
+        let served = owners.served(Instant::now());
+        if served.is_empty() {
             return Err("no processor that serves a partition has been heard of lately".into());
         }
         let unserved: Vec<_> = (0..partition_count.get()).filter(|partition| !served.contains(partition)).collect();
@@ -146,7 +138,7 @@ impl QueryApi {
         let Plan { requests, calendar, allow_partial } = plan::plan(params, partition_count)?;
         // Who takes what there is does not wait for the rest.
         let move_max = if allow_partial { Duration::ZERO } else { config.move_max };
-        let patience = Patience { deadline, move_max, stale_after: config.owner_stale_after };
+        let patience = Patience { deadline, move_max };
         let gathered = scatter::gather(requests, owners, latency, patience).await;
         if gathered.missing.is_empty() || allow_partial {
             Ok((calendar, gathered))

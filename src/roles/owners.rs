@@ -46,7 +46,7 @@ pub(super) async fn tell(board: Arc<dyn Bulletin>, owner: impl Fn() -> Owner, st
     }
     let goodbye = tokio::time::timeout(GOODBYE_WITHIN, board.post(owner().instance, None)).await;
     if !matches!(goodbye, Ok(Ok(()))) {
-        tracing::warn!("left without saying goodbye; the query service will notice the silence");
+        tracing::warn!("left without saying goodbye; the query service will find nobody here");
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct ProcessorView {
     pub(super) replica: Option<String>,
     pub(super) url: String,
     pub(super) heard_ms_ago: u64,
-    /// Not heard of for so long that no query goes to it.
+    /// Not heard of for so long that no query goes to it, unless nobody is heard of.
     pub(super) is_silent: bool,
     /// How many partitions it serves, or did when it was last heard of.
     pub(super) serving: usize,
@@ -77,7 +77,7 @@ pub(super) enum OwnerState {
     Restoring,
     /// It answers with what it has until the next owner does.
     Leaving,
-    /// It has not been heard of: nobody asks it.
+    /// It has not been heard of: nobody asks it, as long as others are.
     Silent,
 }
 

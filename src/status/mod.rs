@@ -23,16 +23,12 @@ use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use track_proto::owners::SILENT_AFTER;
 
 /// How often a watched screen is drawn anew.
 const WATCHED_EVERY: Duration = Duration::from_secs(1);
 /// Moves a terminal's cursor home and clears what is there.
 const CLEAR: &str = "\x1b[H\x1b[2J";
-
-/// The service that asks processors believes one for so long; after that it is silent for us too.
-fn silent_after() -> Duration {
-    track_query_api::Config::default().owner_stale_after
-}
 
 /// Shows the status once, or again and again. Ends with 0 where all is served, 1 where not, and 2 where that is not known.
 pub(crate) async fn run(flags: StatusFlags) -> ExitCode {
@@ -58,8 +54,8 @@ async fn show_once(flags: &StatusFlags) -> anyhow::Result<ExitCode> {
 fn look_once(flags: &StatusFlags) -> anyhow::Result<Picture> {
     let mut sources = open(flags)?;
     let now_ms = sources.now_ms();
-    sources.board.listen_to_everybody(silent_after(), now_ms)?;
-    Ok(judge::judge(&sources.gather()?, silent_after()))
+    sources.board.listen_to_everybody(SILENT_AFTER, now_ms)?;
+    Ok(judge::judge(&sources.gather()?, SILENT_AFTER))
 }
 
 /// Goes on until the process is killed: what can't be found out is said in its place.
@@ -87,7 +83,7 @@ fn look_again(flags: &StatusFlags, sources: &mut Option<Sources>) -> anyhow::Res
         None => sources.insert(open(flags)?),
     };
     sources.board.listen(WATCHED_EVERY)?;
-    Ok(judge::judge(&sources.gather()?, silent_after()))
+    Ok(judge::judge(&sources.gather()?, SILENT_AFTER))
 }
 
 fn open(flags: &StatusFlags) -> anyhow::Result<Sources> {

@@ -45,6 +45,21 @@ impl<'a> Recovery<'a> {
         self.left.is_empty()
     }
 
+    /// For so long each query service must answer whatever it is asked, if not with what is new. How often they did.
+    pub fn check_answered(&self, for_so_long: Duration) -> usize {
+        let [first, last] = all_days();
+        let request = Request::get(answers::target("/metrics", &Query::days(first, last), ""));
+        let (began, mut asked) = (Instant::now(), 0);
+        while began.elapsed() < for_so_long {
+            for door in self.queries {
+                let answer = request.send_within(door.look().address.unwrap(), ASKED_WITHIN).unwrap();
+                assert_eq!(answer.status, 200, "after {:?} without Kafka: {answer}", began.elapsed());
+                asked += 1;
+            }
+        }
+        asked
+    }
+
     pub fn check_time(&self, since: Instant) {
         let took = since.elapsed();
         assert!(took < RECOVERED_WITHIN, "nothing has happened for {took:?}, and not everything is answered");

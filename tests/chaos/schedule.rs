@@ -8,12 +8,15 @@ use crate::remedies::Remedy;
 use crate::tally::Tally;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
+use track_harness::brokers::BROKERS;
 use track_harness::poll::eventually;
 
 /// So many things at a time are not over yet, and no more begins.
 const HARMS_MAX: usize = 5;
 /// After so long they are left to end, and then all must be answered again.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_secs(25);
+/// Longer than a silent processor counts while others speak.
+const BLACKED_OUT_FOR: Duration = Duration::from_secs(9);
 const PAUSE_MAX: Duration = Duration::from_millis(2_500);
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked whether a broker is back; asking takes a moment.
@@ -52,6 +55,7 @@ impl<'a> Schedule<'a> {
             self.tick_for(cluster, pause);
             if self.began.elapsed() - rounds > ROUND {
                 self.recover(cluster);
+                self.black_out(cluster);
                 rounds = self.began.elapsed();
             }
         }
@@ -66,12 +70,7 @@ impl<'a> Schedule<'a> {
             cluster.services[number].terminate();
             cluster.services[number].is_retired = true;
         }
-        eventually(SYNCED_WITHIN, "the brokers are in sync", || {
-            self.look_for_broker(cluster);
-            anyhow::ensure!(!cluster.is_broker_harmed, "not yet");
-            Ok(())
-        })
-        .unwrap();
+        self.wait_for_brokers(cluster);
         cluster.wait_ready();
         cluster.wait_retired();
         cluster.wait_forwarded();
@@ -92,6 +91,29 @@ impl<'a> Schedule<'a> {
         }
         self.say(&format!("everything is answered after {:.1?}", over.elapsed()));
         self.tally.recovered(over.elapsed());
+    }
+
+    /// Takes Kafka away from a deployment that is well: that alone is no reason not to answer.
+    fn black_out(&mut self, cluster: &mut Cluster) {
+        self.wait_for_brokers(cluster);
+        cluster.wait_ready();
+        self.say("SIGSTOP all brokers");
+        self.tally.action("SIGSTOP all brokers, all else being well");
+        (0..BROKERS).for_each(|number| cluster.brokers.signal(number, "STOP").unwrap());
+        let asked = self.recovery.check_answered(BLACKED_OUT_FOR);
+        (0..BROKERS).for_each(|number| cluster.brokers.signal(number, "CONT").unwrap());
+        self.say(&format!("all brokers are back, {asked} answers were given"));
+        self.wait_for_brokers(cluster);
+    }
+
+    fn wait_for_brokers(&mut self, cluster: &mut Cluster) {
+        eventually(SYNCED_WITHIN, "the brokers are in sync", || {
+            cluster.tick();
+            self.look_for_broker(cluster);
+            anyhow::ensure!(!cluster.is_broker_harmed, "not yet");
+            cluster.brokers.check_in_sync()
+        })
+        .unwrap();
     }
 
     fn tick_for(&mut self, cluster: &mut Cluster, for_so_long: Duration) {

@@ -55,7 +55,13 @@ fn queries_are_answered_while_kafka_is_away() {
     // Whoever is not there does not answer, heard of or not.
     processor.kill_in_place().unwrap();
     assert_eq!(ask(&query).status, 503);
-    assert_eq!(query.ask_admin("/readyz").unwrap().status, 503);
+    eventually(SEEN_WITHIN, "the query service is not ready", || {
+        assert_eq!(ask(&query).status, 503);
+        let status = query.ask_admin("/readyz")?.status;
+        anyhow::ensure!(status == 503, "{status}");
+        Ok(())
+    })
+    .unwrap();
 
     broker.unfreeze().unwrap();
     let processor = plan.processor("processor").spawn().unwrap();

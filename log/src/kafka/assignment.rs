@@ -28,6 +28,7 @@ const QUEUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const STALL: Duration = Duration::from_millis(50);
 /// How long the brokers have to say where a partition ends before the thread goes back to polling.
 const BOUNDS_WITHIN: Duration = Duration::from_secs(2);
+
 pub(super) type Consumer = BaseConsumer<Context<Assignment>>;
 
 /// What is assigned.
@@ -37,6 +38,8 @@ pub(super) struct Assignment {
     slots: Mutex<BTreeMap<Partition, Slot>>,
     /// Leaving: the member is told of no more partitions.
     closed: AtomicBool,
+    /// A broker that was behind may have ended the fetching of a partition, which only a new assignment begins again.
+    is_stuck: AtomicBool,
     moments: Moments,
 }
 
@@ -47,6 +50,8 @@ struct Slot {
     records: ChunkBuilder,
     stage: Stage,
     paused: bool,
+    /// Paused since the last record, and what librdkafka had fetched by then is thrown away: it does not know of an end.
+    is_refetched: bool,
     doubt: Doubt,
 }
 
@@ -63,7 +68,14 @@ enum Stage {
 
 impl Assignment {
     pub(super) fn new(topic: String, member: Arc<dyn Member>) -> Self {
-        Self { topic, member, slots: Mutex::default(), closed: AtomicBool::new(false), moments: Moments::default() }
+        Self {
+            topic,
+            member,
+            slots: Mutex::default(),
+            closed: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
+            moments: Moments::default(),
+        }
     }
 
     /// Takes a record for its partition's reader.
@@ -78,13 +90,15 @@ impl Assignment {
         }
         slot.records.push(message);
         slot.tail.advance(offset + 1);
+        slot.is_refetched = false;
     }
 
     /// Everything that a partition held has been taken.
     pub(super) fn reached_end(&self, partition: i32) {
-        let slots = self.slots.lock();
-        if let Some(slot) = Partition::try_from(partition).ok().and_then(|partition| slots.get(&partition)) {
+        let mut slots = self.slots.lock();
+        if let Some(slot) = Partition::try_from(partition).ok().and_then(|partition| slots.get_mut(&partition)) {
             slot.tail.nothing_left();
+            slot.is_refetched = false;
         }
     }
 
@@ -101,7 +115,7 @@ impl Assignment {
             } else if !slot.records.is_empty() {
                 slot.queue.push(slot.records.take());
                 if !slot.paused && !slot.queue.has_room(QUEUE_BYTES_MAX, STALL) {
-                    slot.paused = true;
+                    (slot.paused, slot.is_refetched) = (true, true);
                     pause.add_partition(&self.topic, kafka_partition(*partition));
                 }
             } else if slot.paused && slot.queue.bytes() < QUEUE_BYTES_MAX / 2 {
@@ -145,7 +159,7 @@ impl Assignment {
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             let next = tail.next();
-            let stage = match self.has(consumer, partition, next, bounds) {
+            let stage = match self.judge(partition, next, bounds) {
                 Some(true) => {
                     tail.reaches(bounds.end);
                     tail.hear(asked_at);
@@ -167,12 +181,16 @@ impl Assignment {
     /// After an error of some partition's offset: finds whose it is and tells its reader. False where it was none's, `None`
     /// where that is not certain yet.
     pub(super) fn judge_offsets(&self, consumer: &Consumer) -> KafkaResult<Option<bool>> {
+        if self.find(|slot| slot.stage == Stage::Fresh).is_some() {
+            // It may be its own, and is read by nobody yet.
+            return Ok(None);
+        }
         let mut found = false;
         let read: Vec<_> = self.slots.lock().iter().filter(|(_, slot)| slot.stage == Stage::Read).map(named).collect();
         for (partition, queue, tail) in read {
             let bounds = bounds(consumer, &self.topic, partition, BOUNDS_WITHIN)?;
             let wanted = tail.next();
-            let Some(is_there) = self.has(consumer, partition, wanted, bounds) else { return Ok(None) };
+            let Some(is_there) = self.judge(partition, wanted, bounds) else { return Ok(None) };
             if !is_there {
                 found = true;
                 if let Some(slot) = self.slots.lock().get_mut(&partition) {
@@ -184,7 +202,7 @@ impl Assignment {
                 queue.fail(LogError::OutOfRange { partition, wanted, bounds });
             }
         }
-        Ok(Some(found || self.find(|slot| slot.stage == Stage::Failed || slot.stage == Stage::Fresh).is_some()))
+        Ok(Some(found || self.find(|slot| slot.stage == Stage::Failed).is_some()))
     }
 
     /// Only what is assigned here may be committed.
@@ -210,26 +228,27 @@ impl Assignment {
         self.revoke(&all);
     }
 
-    /// Whether an offset is in the log; `None` where that is doubtful.
-    fn has(&self, consumer: &Consumer, partition: Partition, wanted: Offset, bounds: Bounds) -> Option<bool> {
-        let place = self.slots.lock().get_mut(&partition)?.doubt.find_place(wanted, bounds, Instant::now());
-        match place {
-            Place::Inside => {}
+    /// Whether an offset is in the log; `None` where that is doubtful, or the member has to join again.
+    fn judge(&self, partition: Partition, wanted: Offset, bounds: Bounds) -> Option<bool> {
+        match self.slots.lock().get_mut(&partition)?.doubt.find_place(wanted, bounds, Instant::now()) {
+            Place::Inside => Some(true),
+            Place::Outside => Some(false),
             Place::InsideAgain => {
-                let to = (&*self.topic, kafka_partition(partition), kafka_offset(wanted));
-                if let Err(error) = consumer.seek(to.0, to.1, to.2, BOUNDS_WITHIN) {
-                    tracing::warn!(partition, "Kafka: reading on: {error}");
-                }
+                self.is_stuck.store(true, Ordering::Release);
+                None
             }
             Place::NewlyDoubtful => {
                 let end = bounds.end;
                 tracing::warn!(partition, wanted, end, "Kafka: the log ends before what was read of it, asking again");
-                return None;
+                None
             }
-            Place::Doubtful => return None,
-            Place::Outside => return Some(false),
+            Place::Doubtful => None,
         }
-        Some(true)
+    }
+
+    /// Whether only joining the group again has everything read.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Acquire)
     }
 
     fn find(&self, which: impl Fn(&Slot) -> bool) -> Option<(Partition, Arc<Queue>, Arc<Tail>)> {
@@ -262,6 +281,7 @@ impl Assignment {
                 records: ChunkBuilder::default(),
                 stage: if from.is_some() { Stage::Fresh } else { Stage::Declined },
                 paused: false,
+                is_refetched: false,
                 doubt: Doubt::default(),
             };
             if !self.closed.load(Ordering::Acquire) {
@@ -300,7 +320,10 @@ impl Role for Assignment {
     fn statistics(&self, statistics: &Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         for (partition, slot) in self.slots.lock().iter() {
-            if let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) {
+            if slot.stage == Stage::Read
+                && !slot.is_refetched
+                && let Some(observed) = topic.partitions.get(&kafka_partition(*partition))
+            {
                 slot.tail.observe(observed);
                 if let Some(heard) = self.moments.heard(statistics, observed, Instant::now()) {
                     slot.tail.hear(heard);

@@ -11,7 +11,7 @@ const DOUBTED_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Inside,
-    /// The same, after it was doubtful: whoever refused the offset has ended its being fetched.
+    /// The same, after it was doubtful: who refused the offset has ended its being fetched.
     InsideAgain,
     /// Beyond what a broker says is the end, for the first time.
     NewlyDoubtful,

@@ -206,6 +206,9 @@ impl Membership {
             }
             assignment.hand_on(consumer);
             assignment.introduce(consumer);
+            if assignment.is_stuck() {
+                return Err(LogError::Kafka("a broker that was behind has come up with the others".to_owned()));
+            }
             if doubtful {
                 match assignment.judge_offsets(consumer) {
                     Ok(Some(true)) => doubtful = false,

@@ -40,6 +40,10 @@ impl Moments {
     /// Until when, by these statistics, the broker that has a partition has told all.
     pub(super) fn heard(&self, statistics: &Statistics, partition: &Partition, now: Instant) -> Option<Instant> {
         let made_at = self.made_at(statistics, now);
+        // Without a leader a partition is at librdkafka's own broker, whose number bootstrap servers have too.
+        if partition.broker < 0 || partition.fetch_state != "active" {
+            return None;
+        }
         let broker = statistics.brokers.values().find(|broker| broker.nodeid == partition.broker)?;
         // Negative while nothing has come on this connection.
         let silent_for = Duration::from_micros(broker.rxidle.try_into().ok()?);
@@ -138,20 +142,24 @@ mod tests {
 
     fn of_brokers(ts: i64, rxidle: [i64; 2]) -> Statistics {
         let broker = |(number, rxidle)| (format!("{number}"), Broker { nodeid: number, rxidle, ..Broker::default() });
-        Statistics { ts, brokers: (1..).zip(rxidle).map(broker).collect(), ..Statistics::default() }
+        // And one that was only ever asked which brokers there are.
+        let brokers = (1..).zip(rxidle).chain([(-1, 0)]).map(broker).collect();
+        Statistics { ts, brokers, ..Statistics::default() }
     }
 
     #[test]
     fn the_broker_of_the_partition_is_heard_or_not() {
         let (moments, second, now) = (Moments::default(), 1_000_000, Instant::now());
         let later = now + Duration::from_secs(3);
-        let of_second = Partition { broker: 2, ..Partition::default() };
+        let of_second = Partition { broker: 2, fetch_state: "active".to_owned(), ..Partition::default() };
         let first = moments.heard(&of_brokers(10 * second, [0, second]), &of_second, now).unwrap();
         let silent = moments.heard(&of_brokers(13 * second, [0, 4 * second]), &of_second, later).unwrap();
         assert_eq!(silent, first);
         assert_eq!(moments.heard(&of_brokers(14 * second, [0, -1]), &of_second, later), None);
-        let of_nobody = Partition { broker: -1, ..Partition::default() };
-        assert_eq!(moments.heard(&of_brokers(14 * second, [0, 0]), &of_nobody, later), None);
+        for (broker, state) in [(-1, "active"), (2, "none"), (2, "offset-query"), (3, "active")] {
+            let partition = Partition { broker, fetch_state: state.to_owned(), ..Partition::default() };
+            assert_eq!(moments.heard(&of_brokers(14 * second, [0, 0]), &partition, later), None, "{broker} {state}");
+        }
     }
 
     #[test]

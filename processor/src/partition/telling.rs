@@ -7,13 +7,21 @@ use std::sync::atomic::Ordering;
 use track_log::{Offset, PartitionReader, Record};
 use track_proto::v1;
 
+/// What the owner of a partition says of it, and nobody else.
+const OF_AN_OWNER: [&str; 4] =
+    ["track_consumer_lag_records", "track_consumer_lag_seconds", "track_log_silent_seconds", "track_store_bytes"];
+
 impl Owned {
     /// Tells everybody how far it is, `last` being the record that was folded last, if one was just now.
     pub(crate) fn tell_reach(&self, reader: &dyn PartitionReader, last: Option<&Record>) {
         let (mut next_offset, mut newly_served) = (0, false);
         // In this order: what the log takes in between must not count as heard of.
         let now_ms = (self.clock)();
-        let age_ms = reader.log_end_age().map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let age = reader.log_end_age();
+        if let Some(age) = age {
+            gauge!("track_log_silent_seconds", "partition" => self.partition.to_string()).set(age.as_secs_f64());
+        }
+        let age_ms = age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let log_end = reader.log_end();
         self.reach.send_modify(|reach| {
             reach.looked_ms = age_ms.map_or(reach.looked_ms, |age_ms| now_ms.saturating_sub(age_ms));
@@ -47,7 +55,7 @@ impl Owned {
 
     /// Its next owner sets the gauges from here on; a sum over processors must not have them twice.
     pub(super) fn forget_gauges(&self) {
-        for of_an_owner in ["track_consumer_lag_records", "track_consumer_lag_seconds", "track_store_bytes"] {
+        for of_an_owner in OF_AN_OWNER {
             gauge!(of_an_owner, "partition" => self.partition.to_string()).set(0.0);
         }
     }

@@ -154,19 +154,6 @@ async fn who_is_silent_for_long_is_not_asked() {
 }
 
 #[tokio::test]
-async fn where_all_are_silent_they_are_asked() {
-    let cluster = Cluster::new(2);
-    cluster.add_heard_at("a", NEXT_OFFSET, long_ago(), [(0, plays(1))]);
-    cluster.add_heard_at("b", NEXT_OFFSET, long_ago(), [(1, plays(1))]);
-    assert_eq!(cluster.get(JANUARY).await, answer(2));
-    assert_eq!(cluster.api.check_ready(), Ok(()));
-    cluster.owners.apply("b".into(), None, long_ago());
-    cluster.add_heard_at("c", NEXT_OFFSET, long_ago(), [(1, Behaviour::Fail(Code::Unavailable))]);
-    assert_eq!(cluster.get(JANUARY).await, (503, NO_METRICS.into()));
-    assert_eq!(cluster.api.check_ready().unwrap_err(), "no processor that serves a partition has been heard of lately");
-}
-
-#[tokio::test]
 async fn nobody_to_ask() {
     let cluster = Cluster::new(1);
     for (path, message) in [(JANUARY, "Failed to fetch metrics"), (JANUARY_SESSIONS, "Failed to fetch session metrics")]
