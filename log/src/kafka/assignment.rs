@@ -7,6 +7,7 @@ use super::client::{Context, Role, kafka_partition};
 use super::doubt::{Doubt, Place};
 use super::queue::{Queue, QueueReader};
 use super::read::{bounds, kafka_offset};
+use super::stall::{Nudge, Stall};
 use super::tail::{Moments, Tail};
 use crate::{Bounds, LogError, Member, Offset, Partition};
 use parking_lot::Mutex;
@@ -38,7 +39,7 @@ pub(super) struct Assignment {
     slots: Mutex<BTreeMap<Partition, Slot>>,
     /// Leaving: the member is told of no more partitions.
     closed: AtomicBool,
-    /// A broker that was behind may have ended the fetching of a partition, which only a new assignment begins again.
+    /// The fetching of a partition has ended, and only a new assignment begins it again.
     is_stuck: AtomicBool,
     moments: Moments,
 }
@@ -53,6 +54,9 @@ struct Slot {
     /// Paused since the last record, and what librdkafka had fetched by then is thrown away: it does not know of an end.
     is_refetched: bool,
     doubt: Doubt,
+    stall: Stall,
+    /// What is to be done about it.
+    nudge: Option<Nudge>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +95,7 @@ impl Assignment {
         slot.records.push(message);
         slot.tail.advance(offset + 1);
         slot.is_refetched = false;
+        slot.stall.end();
     }
 
     /// Everything that a partition held has been taken.
@@ -175,6 +180,22 @@ impl Assignment {
                 slot.stage = stage;
             }
             self.member.reader(partition, Box::new(QueueReader::new(queue, tail)));
+        }
+    }
+
+    /// Begins again to have read what is fetched no longer.
+    pub(super) fn nudge(&self, consumer: &Consumer) {
+        let stalled: Vec<_> = {
+            let mut slots = self.slots.lock();
+            let taken = slots.iter_mut().map(|(partition, slot)| (*partition, slot.tail.next(), slot.nudge.take()));
+            taken.filter_map(|(partition, next, nudge)| Some((partition, next, nudge?))).collect()
+        };
+        for (partition, next, nudge) in stalled {
+            tracing::warn!(partition, next, ?nudge, "Kafka: nothing comes of a partition that has more");
+            let to = (&*self.topic, kafka_partition(partition), kafka_offset(next));
+            if nudge == Nudge::Rejoin || consumer.seek(to.0, to.1, to.2, BOUNDS_WITHIN).is_err() {
+                self.is_stuck.store(true, Ordering::Release);
+            }
         }
     }
 
@@ -283,6 +304,8 @@ impl Assignment {
                 paused: false,
                 is_refetched: false,
                 doubt: Doubt::default(),
+                stall: Stall::default(),
+                nudge: None,
             };
             if !self.closed.load(Ordering::Acquire) {
                 self.slots.lock().insert(partition, slot);
@@ -319,11 +342,13 @@ fn named((&partition, slot): (&Partition, &Slot)) -> (Partition, Arc<Queue>, Arc
 impl Role for Assignment {
     fn statistics(&self, statistics: &Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
-        for (partition, slot) in self.slots.lock().iter() {
-            if slot.stage == Stage::Read
-                && !slot.is_refetched
-                && let Some(observed) = topic.partitions.get(&kafka_partition(*partition))
-            {
+        for (partition, slot) in self.slots.lock().iter_mut() {
+            let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) else { continue };
+            if slot.stage != Stage::Read || slot.paused {
+                continue;
+            }
+            slot.nudge = slot.nudge.or(slot.stall.observe(statistics, observed, &slot.tail));
+            if !slot.is_refetched {
                 slot.tail.observe(observed);
                 if let Some(heard) = self.moments.heard(statistics, observed, Instant::now()) {
                     slot.tail.hear(heard);

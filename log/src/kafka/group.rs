@@ -206,8 +206,9 @@ impl Membership {
             }
             assignment.hand_on(consumer);
             assignment.introduce(consumer);
+            assignment.nudge(consumer);
             if assignment.is_stuck() {
-                return Err(LogError::Kafka("a broker that was behind has come up with the others".to_owned()));
+                return Err(LogError::Kafka("a partition is fetched no longer".to_owned()));
             }
             if doubtful {
                 match assignment.judge_offsets(consumer) {
