@@ -101,14 +101,10 @@ def peer(name, command):
 
 
 def with_ratios(sides):
-    ours = sides["track"].medians()
     found = {side: runs.summary() for side, runs in sides.items()}
     for side, runs in sides.items():
         if side != "track":
-            theirs = runs.medians()
-            found[f"track ÷ {side}"] = {
-                name: ours[name] / theirs[name] for name in ("events_per_second", "events_per_cpu_second")
-            }
+            found[f"track ÷ {side}"] = sides["track"].over(runs)
     return found
 
 

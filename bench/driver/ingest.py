@@ -41,16 +41,10 @@ def singles(size, runs, connections):
                 sides["track, Kafka, --spool"].add(**served(server, *events, "--skip-verify"))
                 server.terminate()
     found = {side: runs.summary() for side, runs in sides.items()}
-    theirs = sides["warp-constant"].medians()
     for side in ("track, embedded", "track, Kafka"):
-        found[f"{side} ÷ warp-constant"] = ratios(sides[side].medians(), theirs)
-    spooling = "track, Kafka, --spool"
-    found[f"{spooling} ÷ track, Kafka"] = ratios(sides[spooling].medians(), sides["track, Kafka"].medians())
+        found[f"{side} ÷ warp-constant"] = sides[side].over(sides["warp-constant"])
+    found["track, Kafka, --spool ÷ track, Kafka"] = sides["track, Kafka, --spool"].over(sides["track, Kafka"])
     return found
-
-
-def ratios(ours, theirs):
-    return {name: ours[name] / theirs[name] for name in ("events_per_second", "events_per_cpu_second")}
 
 
 def batches(size, runs):

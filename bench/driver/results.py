@@ -27,6 +27,11 @@ class Runs:
     def medians(self):
         return {name: median([run[name] for run in self.runs]) for name in self.runs[0]}
 
+    def over(self, other):
+        """Events a second as a multiple of another side's, of the clock and of the process's own."""
+        ours, theirs = self.medians(), other.medians()
+        return {name: ours[name] / theirs[name] for name in ("events_per_second", "events_per_cpu_second")}
+
     def summary(self):
         return {"median": self.medians(), "runs": self.runs}
 

@@ -5,7 +5,8 @@
 //! - [`KafkaAppender`]: durable appends (over `kafka/producer.rs`)
 //! - [`KafkaLog`]: any partition from any offset
 //! - [`KafkaGroup`]: partitions shared with other processes (`kafka/assignment.rs` holds what is assigned,
-//!   `kafka/doubt.rs` whether a broker knows where it ends, `kafka/stall.rs` whether it is fetched, `kafka/queue.rs` brings it to the readers)
+//!   `kafka/doubt.rs` whether a broker knows where it ends, `kafka/stall.rs` whether it is fetched,
+//!   `kafka/queue.rs` brings it to the readers)
 //! - [`KafkaBulletin`]: the last value per key
 //! - [`KafkaTimes`]: when single records were appended
 //!

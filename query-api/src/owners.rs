@@ -193,8 +193,9 @@ impl Owners {
 
     /// Takes in what a call to a processor has shown.
     pub(crate) fn note_call(&self, instance: &str, seen: Seen, now: Instant) {
-        let is_known = |instance: &Instance| (seen == Seen::There) == instance.absent.is_none();
-        if seen == Seen::There && self.table.read().instances.get(instance).is_some_and(is_known) {
+        // Nearly always, and no reason to keep others from reading.
+        let is_there = |instance: &Instance| instance.absent.is_none();
+        if seen == Seen::There && self.table.read().instances.get(instance).is_none_or(is_there) {
             return;
         }
         if let Some(instance) = self.table.write().instances.get_mut(instance) {

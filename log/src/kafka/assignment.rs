@@ -349,10 +349,7 @@ impl Role for Assignment {
             }
             slot.nudge = slot.nudge.or(slot.stall.observe(statistics, observed, &slot.tail));
             if !slot.is_refetched {
-                slot.tail.observe(observed);
-                if let Some(heard) = self.moments.heard(statistics, observed, Instant::now()) {
-                    slot.tail.hear(heard);
-                }
+                slot.tail.learn(statistics, observed, &self.moments);
             }
         }
     }

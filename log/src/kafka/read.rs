@@ -121,10 +121,7 @@ impl Role for Reading {
     fn statistics(&self, statistics: &Statistics) {
         for topic in statistics.topics.values() {
             if let Some(partition) = topic.partitions.get(&self.partition) {
-                self.tail.observe(partition);
-                if let Some(heard) = self.moments.heard(statistics, partition, Instant::now()) {
-                    self.tail.hear(heard);
-                }
+                self.tail.learn(statistics, partition, &self.moments);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Whether librdkafka still fetches a partition. Leaders that go and come, one after the other, may leave it with nothing under
 //! way and nobody told: seen with brokers that were frozen and one of which was then stopped.
 
-use super::tail::Tail;
+use super::tail::{Tail, broker};
 use rdkafka::statistics::{Partition, Statistics};
 
 /// A leader that was heard so lately answers what it is asked: a fetch takes half a second at the most.
@@ -33,8 +33,7 @@ impl Stall {
 
     /// Takes in statistics of a partition that is read, and says what is to be done.
     pub(super) fn observe(&mut self, statistics: &Statistics, partition: &Partition, tail: &Tail) -> Option<Nudge> {
-        let leader =
-            statistics.brokers.values().find(|broker| partition.leader >= 0 && broker.nodeid == partition.leader);
+        let leader = broker(statistics, partition.leader);
         let has_leader = leader.is_some_and(|leader| (0..HEARD_US_MAX).contains(&leader.rxidle));
         let wants_more = tail.end() > tail.next() || partition.fetch_state != "active";
         if !has_leader || !wants_more || partition.fetchq_cnt > 0 {

@@ -5,9 +5,13 @@
 
 use crate::Offset;
 use parking_lot::Mutex;
-use rdkafka::statistics::{Partition, Statistics};
+use rdkafka::statistics::{Broker, Partition, Statistics};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// A broker that answers has by then answered what was fetched of it so long before (`fetch.wait.max.ms`), be it that
+/// there is nothing.
+const FETCH_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// The end of one partition, written by whoever polls it.
 pub(super) struct Tail {
@@ -16,39 +20,6 @@ pub(super) struct Tail {
     end: AtomicU64,
     /// When that was known to be all: the broker that has the partition answers twice a second where nothing has come.
     heard: Mutex<Option<Instant>>,
-}
-
-/// A broker that answers has by then answered what was fetched of it so long before (`fetch.wait.max.ms`), be it that
-/// there is nothing.
-const FETCH_WAIT_MAX: Duration = Duration::from_millis(500);
-
-/// librdkafka's clock. Its statistics say when they were made, and come some time later.
-#[derive(Default)]
-pub(super) struct Moments(Mutex<Option<Instant>>);
-
-impl Moments {
-    /// When statistics were made, as far as those that have come fastest tell.
-    fn made_at(&self, statistics: &Statistics, now: Instant) -> Instant {
-        let since_start = Duration::from_micros(statistics.ts.try_into().unwrap_or_default());
-        let start = now.checked_sub(since_start).unwrap_or(now);
-        let mut known = self.0.lock();
-        let start = known.map_or(start, |known| known.min(start));
-        *known = Some(start);
-        start + since_start
-    }
-
-    /// Until when, by these statistics, the broker that has a partition has told all.
-    pub(super) fn heard(&self, statistics: &Statistics, partition: &Partition, now: Instant) -> Option<Instant> {
-        let made_at = self.made_at(statistics, now);
-        // Without a leader a partition is at librdkafka's own broker, whose number bootstrap servers have too.
-        if partition.broker < 0 || partition.fetch_state != "active" {
-            return None;
-        }
-        let broker = statistics.brokers.values().find(|broker| broker.nodeid == partition.broker)?;
-        // Negative while nothing has come on this connection.
-        let silent_for = Duration::from_micros(broker.rxidle.try_into().ok()?);
-        made_at.checked_sub(silent_for + FETCH_WAIT_MAX)
-    }
 }
 
 impl Tail {
@@ -91,8 +62,15 @@ impl Tail {
         self.end.store(self.next(), Ordering::Release);
     }
 
-    /// What librdkafka's statistics say, which come every half second.
-    pub(super) fn observe(&self, partition: &Partition) {
+    /// Takes in what librdkafka's statistics say, which come every half second.
+    pub(super) fn learn(&self, statistics: &Statistics, partition: &Partition, moments: &Moments) {
+        self.observe(partition);
+        if let Some(heard) = moments.heard(statistics, partition, Instant::now()) {
+            self.hear(heard);
+        }
+    }
+
+    fn observe(&self, partition: &Partition) {
         // Negative while nothing was fetched yet.
         let Ok(end) = Offset::try_from(partition.ls_offset) else { return };
         if partition.eof_offset != partition.ls_offset {
@@ -104,10 +82,39 @@ impl Tail {
     }
 }
 
+/// librdkafka's clock. Its statistics say when they were made, and come some time later.
+#[derive(Default)]
+pub(super) struct Moments(Mutex<Option<Instant>>);
+
+impl Moments {
+    /// When statistics were made, as far as those that have come fastest tell.
+    fn made_at(&self, statistics: &Statistics, now: Instant) -> Instant {
+        let since_start = Duration::from_micros(statistics.ts.try_into().unwrap_or_default());
+        let start = now.checked_sub(since_start).unwrap_or(now);
+        let mut known = self.0.lock();
+        let start = known.map_or(start, |known| known.min(start));
+        *known = Some(start);
+        start + since_start
+    }
+
+    /// Until when, by these statistics, the broker that has a partition has told all.
+    fn heard(&self, statistics: &Statistics, partition: &Partition, now: Instant) -> Option<Instant> {
+        let made_at = self.made_at(statistics, now);
+        let broker = broker(statistics, partition.broker).filter(|_| partition.fetch_state == "active")?;
+        // Negative while nothing has come on this connection.
+        let silent_for = Duration::from_micros(broker.rxidle.try_into().ok()?);
+        made_at.checked_sub(silent_for + FETCH_WAIT_MAX)
+    }
+}
+
+/// A broker by its number. A partition without one is at librdkafka's own, whose number, -1, bootstrap servers have too.
+pub(super) fn broker(statistics: &Statistics, number: i32) -> Option<&Broker> {
+    statistics.brokers.values().find(|broker| number >= 0 && broker.nodeid == number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdkafka::statistics::Broker;
 
     fn statistics(eof_offset: i64, ls_offset: i64, fetchq_cnt: i64) -> Partition {
         Partition { eof_offset, ls_offset, fetchq_cnt, ..Partition::default() }

@@ -62,7 +62,7 @@ fn the_lag_of_a_reader_that_does_not_read_is_seen() {
     .unwrap();
 }
 
-/// Which `read` takes a record of, where there is one: statistics come from inside.
+/// How old the end is of a partition without records. It is learnt while reading.
 fn age(reader: &mut dyn PartitionReader) -> Duration {
     reader.read(&mut Vec::new(), 1, Duration::from_millis(50)).unwrap();
     reader.log_end_age().unwrap()

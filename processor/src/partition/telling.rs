@@ -18,9 +18,6 @@ impl Owned {
         // In this order: what the log takes in between must not count as heard of.
         let now_ms = (self.clock)();
         let age = reader.log_end_age();
-        if let Some(age) = age {
-            gauge!("track_log_silent_seconds", "partition" => self.partition.to_string()).set(age.as_secs_f64());
-        }
         let age_ms = age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let log_end = reader.log_end();
         self.reach.send_modify(|reach| {
@@ -40,6 +37,9 @@ impl Owned {
             tracing::info!(partition = self.partition, offset = next_offset, "partition restored and served");
         }
         let partition = self.partition.to_string();
+        if let Some(age) = age {
+            gauge!("track_log_silent_seconds", "partition" => partition.clone()).set(age.as_secs_f64());
+        }
         let lag = log_end.saturating_sub(next_offset);
         #[allow(clippy::cast_precision_loss)] // a gauge
         gauge!("track_consumer_lag_records", "partition" => partition.clone()).set(lag as f64);
