@@ -5,8 +5,7 @@
 //! - [`KafkaAppender`]: durable appends (over `kafka/producer.rs`)
 //! - [`KafkaLog`]: any partition from any offset
 //! - [`KafkaGroup`]: partitions shared with other processes (`kafka/assignment.rs` holds what is assigned,
-//!   `kafka/doubt.rs` whether a broker knows where it ends, `kafka/stall.rs` whether it is fetched,
-//!   `kafka/queue.rs` brings it to the readers)
+//!   `kafka/doubt.rs` whether a broker knows where it ends, `kafka/queue.rs` brings it to the readers)
 //! - [`KafkaBulletin`]: the last value per key
 //! - [`KafkaTimes`]: when single records were appended
 //!
@@ -22,7 +21,6 @@ mod group;
 mod producer;
 mod queue;
 mod read;
-mod stall;
 mod tail;
 mod times;
 mod token;

@@ -7,7 +7,6 @@ use super::client::{Context, Role, kafka_partition};
 use super::doubt::{Doubt, Place};
 use super::queue::{Queue, QueueReader};
 use super::read::{bounds, kafka_offset};
-use super::stall::{Nudge, Stall};
 use super::tail::{Moments, Tail};
 use crate::{Bounds, LogError, Member, Offset, Partition};
 use parking_lot::Mutex;
@@ -39,7 +38,7 @@ pub(super) struct Assignment {
     slots: Mutex<BTreeMap<Partition, Slot>>,
     /// Leaving: the member is told of no more partitions.
     closed: AtomicBool,
-    /// The fetching of a partition has ended, and only a new assignment begins it again.
+    /// An offset was refused that turns out to be in the log: only a new assignment begins its fetching again.
     is_stuck: AtomicBool,
     moments: Moments,
 }
@@ -51,12 +50,9 @@ struct Slot {
     records: ChunkBuilder,
     stage: Stage,
     paused: bool,
-    /// Paused since the last record, and what librdkafka had fetched by then is thrown away: it does not know of an end.
-    is_refetched: bool,
+    /// Something has come since it was assigned or paused. Until then, what librdkafka says of its end may be of before.
+    is_fetched: bool,
     doubt: Doubt,
-    stall: Stall,
-    /// What is to be done about it.
-    nudge: Option<Nudge>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,8 +90,7 @@ impl Assignment {
         }
         slot.records.push(message);
         slot.tail.advance(offset + 1);
-        slot.is_refetched = false;
-        slot.stall.end();
+        slot.is_fetched = true;
     }
 
     /// Everything that a partition held has been taken.
@@ -103,7 +98,7 @@ impl Assignment {
         let mut slots = self.slots.lock();
         if let Some(slot) = Partition::try_from(partition).ok().and_then(|partition| slots.get_mut(&partition)) {
             slot.tail.nothing_left();
-            slot.is_refetched = false;
+            slot.is_fetched = true;
         }
     }
 
@@ -120,7 +115,7 @@ impl Assignment {
             } else if !slot.records.is_empty() {
                 slot.queue.push(slot.records.take());
                 if !slot.paused && !slot.queue.has_room(QUEUE_BYTES_MAX, STALL) {
-                    (slot.paused, slot.is_refetched) = (true, true);
+                    (slot.paused, slot.is_fetched) = (true, false);
                     pause.add_partition(&self.topic, kafka_partition(*partition));
                 }
             } else if slot.paused && slot.queue.bytes() < QUEUE_BYTES_MAX / 2 {
@@ -180,22 +175,6 @@ impl Assignment {
                 slot.stage = stage;
             }
             self.member.reader(partition, Box::new(QueueReader::new(queue, tail)));
-        }
-    }
-
-    /// Begins again to have read what is fetched no longer.
-    pub(super) fn nudge(&self, consumer: &Consumer) {
-        let stalled: Vec<_> = {
-            let mut slots = self.slots.lock();
-            let taken = slots.iter_mut().map(|(partition, slot)| (*partition, slot.tail.next(), slot.nudge.take()));
-            taken.filter_map(|(partition, next, nudge)| Some((partition, next, nudge?))).collect()
-        };
-        for (partition, next, nudge) in stalled {
-            tracing::warn!(partition, next, ?nudge, "Kafka: nothing comes of a partition that has more");
-            let to = (&*self.topic, kafka_partition(partition), kafka_offset(next));
-            if nudge == Nudge::Rejoin || consumer.seek(to.0, to.1, to.2, BOUNDS_WITHIN).is_err() {
-                self.is_stuck.store(true, Ordering::Release);
-            }
         }
     }
 
@@ -288,12 +267,12 @@ impl Assignment {
             true => BTreeMap::new(),
             false => self.member.assigned(&partitions).into_iter().collect(),
         };
-        let (mut assigned, mut declined) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let mut assigned = TopicPartitionList::new();
+        let (mut wanted, mut declined) = (TopicPartitionList::new(), TopicPartitionList::new());
         for partition in partitions {
             let from = from.get(&partition).copied();
-            if from.is_none() {
-                declined.add_partition(&self.topic, kafka_partition(partition));
-            }
+            let list = if from.is_some() { &mut wanted } else { &mut declined };
+            list.add_partition(&self.topic, kafka_partition(partition));
             let start = from.map_or(KafkaOffset::End, kafka_offset);
             assigned.add_partition_offset(&self.topic, kafka_partition(partition), start)?;
             let slot = Slot {
@@ -302,15 +281,15 @@ impl Assignment {
                 records: ChunkBuilder::default(),
                 stage: if from.is_some() { Stage::Fresh } else { Stage::Declined },
                 paused: false,
-                is_refetched: false,
+                is_fetched: false,
                 doubt: Doubt::default(),
-                stall: Stall::default(),
-                nudge: None,
             };
             if !self.closed.load(Ordering::Acquire) {
                 self.slots.lock().insert(partition, slot);
             }
         }
+        // One that was paused when it was revoked is paused to librdkafka still.
+        consumer.resume(&wanted)?;
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&assigned)?,
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&assigned)?,
@@ -344,11 +323,7 @@ impl Role for Assignment {
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         for (partition, slot) in self.slots.lock().iter_mut() {
             let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) else { continue };
-            if slot.stage != Stage::Read || slot.paused {
-                continue;
-            }
-            slot.nudge = slot.nudge.or(slot.stall.observe(statistics, observed, &slot.tail));
-            if !slot.is_refetched {
+            if slot.stage == Stage::Read && !slot.paused && slot.is_fetched {
                 slot.tail.learn(statistics, observed, &self.moments);
             }
         }

@@ -206,19 +206,16 @@ impl Membership {
             }
             assignment.hand_on(consumer);
             assignment.introduce(consumer);
-            assignment.nudge(consumer);
-            if assignment.is_stuck() {
-                return Err(LogError::Kafka("a partition is fetched no longer".to_owned()));
-            }
+            let mut is_stuck = assignment.is_stuck();
             if doubtful {
                 match assignment.judge_offsets(consumer) {
-                    Ok(Some(true)) => doubtful = false,
-                    Ok(Some(false)) => {
-                        return Err(LogError::Kafka("an offset was refused that is in the log".to_owned()));
-                    }
+                    Ok(Some(found)) => (doubtful, is_stuck) = (false, is_stuck || !found),
                     // The brokers do not answer now, or one of them is behind.
                     Ok(None) | Err(_) => {}
                 }
+            }
+            if is_stuck {
+                return Err(LogError::Kafka("an offset was refused that is in the log".to_owned()));
             }
             self.commit(consumer);
         }

@@ -5,6 +5,7 @@ use anyhow::ensure;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use track_harness::broker::Broker;
 use track_harness::poll::eventually;
@@ -137,7 +138,7 @@ fn a_declined_partition_is_not_read_and_the_others_are() {
     let config = config(broker, &[]);
     let appender = KafkaAppender::open(&config, &topic).unwrap();
     let store = Arc::new(Store::default());
-    let member = Folder::declining(&store, Some(1));
+    let member = Folder::declining(&store, &[1]);
     let membership = join(&config, &topic, Protocol::Consumer, &member);
     member.await_owned(3);
     let positions = append(&appender, numbered(0..900)).unwrap();
@@ -146,6 +147,42 @@ fn a_declined_partition_is_not_read_and_the_others_are() {
     store.await_count(wanted);
     membership.close(PATIENCE);
     assert_eq!(store.count(), wanted);
+}
+
+/// A member that does not read what it has at first, loses half of it to another, and gets that back and reads it.
+fn comes_back_and_is_read(begin: impl Fn(&Folder), want: impl Fn(&Folder)) {
+    let broker = Broker::shared();
+    let topic = topic(broker, 2, &[]);
+    let config = config(broker, &[]);
+    let appender = KafkaAppender::open(&config, &topic).unwrap();
+    append(&appender, numbered(0..100)).unwrap();
+    let store = Arc::new(Store::default());
+    let (first, second) = (Folder::new(&store), Folder::new(&store));
+    begin(&first);
+    let first_membership = join(&config, &topic, Protocol::Consumer, &first);
+    first.await_owned(2);
+    let second_membership = join(&config, &topic, Protocol::Consumer, &second);
+    second.await_owned(1);
+    let moved = second.owned.lock()[0];
+    want(&first);
+    second_membership.close(PATIENCE);
+    first.await_owned(2);
+    let positions = append(&appender, numbered(100..1_000)).unwrap();
+    let end = positions.iter().filter(|position| position.partition == moved).map(|position| position.offset + 1).max();
+    store.await_next(moved, end.unwrap());
+    first_membership.close(PATIENCE);
+    store.assert_exact();
+}
+
+#[test]
+fn a_partition_that_was_declined_is_read_when_it_comes_back() {
+    comes_back_and_is_read(|member| *member.declines.lock() = vec![0, 1], |member| member.declines.lock().clear());
+}
+
+#[test]
+fn a_partition_the_reader_of_which_was_dropped_is_read_when_it_comes_back() {
+    let drop_readers = |member: &Folder, drops| member.drops_readers.store(drops, Ordering::Relaxed);
+    comes_back_and_is_read(|member| drop_readers(member, true), |member| drop_readers(member, false));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use track_harness::broker::Broker;
@@ -108,6 +108,15 @@ impl Store {
         .unwrap();
     }
 
+    pub(crate) fn await_next(&self, partition: Partition, offset: Offset) {
+        eventually(PATIENCE, "a partition to be read to its end", || {
+            let next = self.next.lock().get(&partition).copied();
+            ensure!(next == Some(offset), "{next:?} of {offset}");
+            Ok(())
+        })
+        .unwrap();
+    }
+
     /// Each partition was read once, in order, without a gap.
     pub(crate) fn assert_exact(&self) {
         for (partition, records) in self.values.lock().iter() {
@@ -122,7 +131,9 @@ impl Store {
 /// A member that writes what it reads to a store, on a thread per partition.
 pub(crate) struct Folder {
     store: Arc<Store>,
-    declines: Option<Partition>,
+    pub(crate) declines: Mutex<Vec<Partition>>,
+    /// A member may read on by itself.
+    pub(crate) drops_readers: AtomicBool,
     /// Readers read only while this is false.
     pub(crate) held: Mutex<Option<Partition>>,
     workers: Mutex<HashMap<Partition, JoinHandle<Result<(), LogError>>>>,
@@ -133,13 +144,14 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(store: &Arc<Store>) -> Arc<Self> {
-        Self::declining(store, None)
+        Self::declining(store, &[])
     }
 
-    pub(crate) fn declining(store: &Arc<Store>, declines: Option<Partition>) -> Arc<Self> {
+    pub(crate) fn declining(store: &Arc<Store>, declines: &[Partition]) -> Arc<Self> {
         Arc::new(Self {
             store: Arc::clone(store),
-            declines,
+            declines: Mutex::new(declines.to_vec()),
+            drops_readers: AtomicBool::new(false),
             held: Mutex::default(),
             workers: Mutex::default(),
             failures: Mutex::default(),
@@ -168,13 +180,17 @@ pub(crate) struct Handle(pub(crate) Arc<Folder>);
 impl Member for Handle {
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
         let next = self.0.store.next.lock();
-        let wanted = partitions.iter().filter(|partition| self.0.declines != Some(**partition));
+        let declines = self.0.declines.lock();
+        let wanted = partitions.iter().filter(|partition| !declines.contains(partition));
         self.0.owned.lock().extend(partitions);
         wanted.map(|partition| (*partition, next.get(partition).copied().unwrap_or(0))).collect()
     }
 
     fn reader(&self, partition: Partition, mut reader: Box<dyn PartitionReader>) {
         let folder = Arc::clone(&self.0);
+        if folder.drops_readers.load(Ordering::Relaxed) {
+            return;
+        }
         folder.log_ends.lock().insert(partition, reader.log_end());
         let worker = std::thread::spawn(move || {
             let mut records = Vec::new();
