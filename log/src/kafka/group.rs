@@ -207,12 +207,9 @@ impl Membership {
             assignment.hand_on(consumer);
             assignment.introduce(consumer);
             let mut is_stuck = assignment.is_stuck();
-            if doubtful {
-                match assignment.judge_offsets(consumer) {
-                    Ok(Some(found)) => (doubtful, is_stuck) = (false, is_stuck || !found),
-                    // The brokers do not answer now, or one of them is behind.
-                    Ok(None) | Err(_) => {}
-                }
+            // Nothing is found while the brokers do not answer, or while one of them is behind.
+            if doubtful && let Ok(Some(found)) = assignment.judge_offsets(consumer) {
+                (doubtful, is_stuck) = (false, is_stuck || !found);
             }
             if is_stuck {
                 return Err(LogError::Kafka("an offset was refused that is in the log".to_owned()));
