@@ -1,6 +1,6 @@
 //! What may happen.
 
-use crate::cluster::Cluster;
+use crate::cluster::{APART, Cluster};
 use crate::remedies::Remedy;
 use crate::service::Role;
 use fastrand::Rng;
@@ -28,6 +28,8 @@ pub enum Action {
     StopBroker,
     FreezeBroker,
     CutBroker,
+    /// Some services do not reach Kafka, and others do.
+    CutApart,
     /// Kafka is away altogether.
     FreezeAllBrokers,
     FreezeStore,
@@ -36,7 +38,7 @@ pub enum Action {
 }
 
 /// How often each happens, next to the others.
-pub const WEIGHTS: [(Action, u32); 25] = [
+pub const WEIGHTS: [(Action, u32); 26] = [
     (Action::Kill(Role::Processor), 10),
     (Action::Terminate(Role::Processor), 6),
     (Action::Freeze(Role::Processor), 7),
@@ -58,6 +60,7 @@ pub const WEIGHTS: [(Action, u32); 25] = [
     (Action::StopBroker, 2),
     (Action::FreezeBroker, 4),
     (Action::CutBroker, 4),
+    (Action::CutApart, 5),
     (Action::FreezeAllBrokers, 3),
     (Action::FreezeStore, 2),
     (Action::CutStore, 2),
@@ -145,6 +148,13 @@ impl Action {
                 let remedy = self.harm_broker(cluster, number, rng)?;
                 (number.to_string(), vec![(for_so_long, remedy)])
             }
+            Self::CutApart => {
+                if std::mem::replace(&mut cluster.is_apart_cut, true) {
+                    return None;
+                }
+                cluster.brokers.cut_apart(any_cut(rng));
+                (format!("{APART:?}"), vec![(for_so_long, Remedy::HealApart)])
+            }
             Self::FreezeAllBrokers => {
                 let first = self.harm_broker(cluster, 0, rng)?;
                 let others = (1..BROKERS).map(|number| freeze_broker(&mut cluster.brokers, number));
@@ -230,6 +240,7 @@ impl Action {
             Self::FreezeBroker => "SIGSTOP broker",
             Self::FreezeAllBrokers => "SIGSTOP all brokers",
             Self::CutBroker => "cut off broker",
+            Self::CutApart => "cut off from Kafka alone",
             Self::FreezeStore => "SIGSTOP object store",
             Self::CutStore => "cut off object store",
             Self::LoseStore => "lose object store",

@@ -15,6 +15,8 @@ use track_harness::s3::{S3, checkpoints_at};
 
 /// Of `track.events`.
 pub const PARTITIONS: u32 = 6;
+/// Those who may be cut off from Kafka while the others are not.
+pub const APART: [&str; 3] = ["ingest-1", "a1", "query-1"];
 /// The ingest that has a spool.
 const SPOOLING: &str = "ingest-2";
 /// How long the processors that have `--warm` answer from what they lose.
@@ -30,6 +32,8 @@ pub struct Cluster {
     pub brokers: Brokers,
     /// Something happens to a broker, or has happened so lately that it is not back yet.
     pub is_broker_harmed: bool,
+    /// [`APART`] are cut off from Kafka.
+    pub is_apart_cut: bool,
     pub store: ObjectStore,
     plan: Plan,
     dir: PathBuf,
@@ -55,6 +59,7 @@ impl Cluster {
         let mut cluster = Self {
             brokers,
             is_broker_harmed: false,
+            is_apart_cut: false,
             store,
             services: Vec::new(),
             plan,
@@ -62,7 +67,7 @@ impl Cluster {
             extras: 0,
         };
         for name in ["ingest-0", "ingest-1", SPOOLING] {
-            let (start, proxy) = (cluster.plan.role("ingest"), Proxy::start(None).unwrap());
+            let (start, proxy) = (cluster.plan_of(name).role("ingest"), Proxy::start(None).unwrap());
             let ingest = Service::new(name, Role::Ingest, start, Some(proxy), None);
             let ingest = if name == SPOOLING { ingest.spooling_in(&dir.join("spool")) } else { ingest };
             cluster.services.push(ingest);
@@ -71,7 +76,8 @@ impl Cluster {
             cluster.add_processor(name);
         }
         for name in ["query-0", "query-1"] {
-            cluster.services.push(Service::new(name, Role::Query, cluster.plan.role("query"), None, None));
+            let start = cluster.plan_of(name).role("query");
+            cluster.services.push(Service::new(name, Role::Query, start, None, None));
         }
         cluster.services.iter_mut().for_each(Service::begin);
         cluster.wait_ready();
@@ -81,6 +87,10 @@ impl Cluster {
 
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    fn plan_of(&self, name: &str) -> Plan {
+        if APART.contains(&name) { self.plan.apart(&self.brokers) } else { self.plan.clone() }
     }
 
     pub fn ingest_doors(&self) -> Vec<Arc<Door>> {
@@ -125,7 +135,7 @@ impl Cluster {
     /// A processor, the first letter of whose name says its replica; those with odd numbers move warm.
     fn add_processor(&mut self, name: &str) {
         let proxy = Proxy::start(None).unwrap();
-        let start = self.plan.processor(name).flag("--advertise-url", &format!("http://{}", proxy.address()));
+        let start = self.plan_of(name).processor(name).flag("--advertise-url", &format!("http://{}", proxy.address()));
         let start = start.flag("--memory", "64MiB").flag("--checkpoint-interval", "5s");
         let start = checkpoints_at(self.store.proxy.address(), start, "chaos");
         let start = if name.starts_with('b') { start.flag("--replica", "b") } else { start };

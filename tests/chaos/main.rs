@@ -1,6 +1,6 @@
 //! Track as services on three brokers, and whatever can happen to such a deployment, at random: three ingests, one of which has a
 //! spool, two replicas of two processors, half of which move warm, two query services and an object store, all of them real
-//! processes.
+//! processes. One of each role reaches Kafka by a way of its own, which may be cut alone.
 //!
 //! Meanwhile every answer must be the oracle's over a prefix of what was sent, as far as its `min_position` at the least, or an
 //! honest 503. In the end nothing acknowledged may be missing and all replicas must have one state.

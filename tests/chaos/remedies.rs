@@ -12,6 +12,7 @@ pub enum Remedy {
     RestartBroker(usize),
     ThawBroker(usize),
     HealBroker(usize),
+    HealApart,
     ThawStore,
     HealStore,
     StartStore,
@@ -34,6 +35,10 @@ impl Remedy {
             Self::RestartBroker(number) => cluster.brokers.restart(number).unwrap(),
             Self::ThawBroker(number) => cluster.brokers.signal(number, "CONT").unwrap(),
             Self::HealBroker(number) => cluster.brokers.proxy(number).heal(),
+            Self::HealApart => {
+                cluster.brokers.heal_apart();
+                cluster.is_apart_cut = false;
+            }
             Self::ThawStore => cluster.store.server.iter().for_each(|server| server.unfreeze().unwrap()),
             Self::HealStore => cluster.store.proxy.heal(),
             Self::StartStore => {

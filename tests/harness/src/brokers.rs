@@ -1,12 +1,13 @@
 //! Three real Kafka brokers, each a controller too: everything is on all of them, and one may be away.
 //!
 //! Each has a [`Proxy`] before the port that it tells clients and the other brokers of: where that is cut, nobody reaches the
-//! broker, while it still reaches the others and the controllers take it for alive.
+//! broker, while it still reaches the others and the controllers take it for alive. A second port, behind a proxy of its own, is
+//! for clients who stand apart: they can be cut off from all brokers while everybody else reaches them.
 
 use crate::broker::node::{Node, free_ports};
 use crate::broker::{READY_WITHIN, START_ATTEMPTS, asker, settings};
 use crate::poll::eventually;
-use crate::proxy::Proxy;
+use crate::proxy::{Cut, Proxy};
 use anyhow::{Context as _, Result, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,6 +31,7 @@ pub struct Brokers {
 struct Member {
     node: Node,
     proxy: Proxy,
+    proxy_apart: Proxy,
 }
 
 impl Brokers {
@@ -52,6 +54,22 @@ impl Brokers {
     #[must_use]
     pub fn bootstrap(&self) -> String {
         bootstrap(self.members.iter().map(|member| &member.proxy))
+    }
+
+    /// `bootstrap.servers` of all of them, for clients who stand apart.
+    #[must_use]
+    pub fn bootstrap_apart(&self) -> String {
+        bootstrap(self.members.iter().map(|member| &member.proxy_apart))
+    }
+
+    /// Cuts off the clients who stand apart from all brokers, until [`Brokers::heal_apart`].
+    pub fn cut_apart(&self, cut: Cut) {
+        self.members.iter().for_each(|member| member.proxy_apart.cut(cut));
+    }
+
+    /// Lets them through again.
+    pub fn heal_apart(&self) {
+        self.members.iter().for_each(|member| member.proxy_apart.heal());
     }
 
     /// The way to one of them.
@@ -155,26 +173,28 @@ impl Brokers {
     }
 
     fn format() -> Result<Self> {
-        let ports = [(); BROKERS].map(|()| free_ports::<2>()).into_iter().collect::<Result<Vec<_>>>()?;
+        let ports = [(); BROKERS].map(|()| free_ports::<3>()).into_iter().collect::<Result<Vec<_>>>()?;
         let address = |port| format!("127.0.0.1:{port}");
-        let controllers: Vec<_> = ports.iter().map(|[_, controller]| address(controller)).collect();
+        let controllers: Vec<_> = ports.iter().map(|[.., controller]| address(controller)).collect();
         let voters = controllers.iter().zip(DIRECTORIES).enumerate();
         let voters: Vec<_> =
             voters.map(|(number, (at, directory))| format!("{}@{at}:{directory}", number + 1)).collect();
         let (controllers, voters) = (controllers.join(","), voters.join(","));
-        let make = |number: usize, [plain, controller]: [u16; 2]| {
+        let make = |number: usize, [plain, apart, controller]: [u16; 3]| {
             let node = Node::new(HEAP)?;
-            let proxy = Proxy::start(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, plain))))?;
+            let before = |port| Proxy::start(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+            let (proxy, proxy_apart) = (before(plain)?, before(apart)?);
             let id = u32::try_from(number + 1)?;
             let shared = settings::shared(id, node.dir(), &controllers, u32::try_from(BROKERS)?);
             let listeners = format!(
-                "listeners=PLAIN://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller}\n\
-                 advertised.listeners=PLAIN://{}\n\
-                 listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
-                proxy.address()
+                "listeners=PLAIN://127.0.0.1:{plain},APART://127.0.0.1:{apart},CONTROLLER://127.0.0.1:{controller}\n\
+                 advertised.listeners=PLAIN://{},APART://{}\n\
+                 listener.security.protocol.map=PLAIN:PLAINTEXT,APART:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
+                proxy.address(),
+                proxy_apart.address()
             );
             node.format(&format!("{shared}{listeners}"), &["--initial-controllers", &voters])?;
-            Ok(Member { node, proxy })
+            Ok(Member { node, proxy, proxy_apart })
         };
         // At once: each is a Java machine that starts.
         let members = std::thread::scope(|scope| {

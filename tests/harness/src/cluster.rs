@@ -65,6 +65,12 @@ impl Plan {
         }
     }
 
+    /// The same, standing apart from others of these brokers.
+    #[must_use]
+    pub fn apart(&self, brokers: &Brokers) -> Self {
+        Self { brokers: brokers.bootstrap_apart(), ..self.clone() }
+    }
+
     /// With another number of partitions.
     #[must_use]
     pub fn partitions(self, partitions: u32) -> Self {
