@@ -289,7 +289,9 @@ impl Assignment {
             }
         }
         // One that was paused when it was revoked is paused to librdkafka still.
-        consumer.resume(&wanted)?;
+        if let Err(error) = consumer.resume(&wanted) {
+            tracing::warn!("Kafka: {error}");
+        }
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&assigned)?,
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&assigned)?,
