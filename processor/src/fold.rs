@@ -140,10 +140,10 @@ fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<HashMap<Key, 
         .collect();
     keys.sort_unstable();
     keys.dedup();
-    let stored = store.get_many(Family::Marks, keys.iter().map(Key::as_slice))?;
+    let stored = store.get_many(Family::Marks, keys.iter().map(Key::as_slice));
     let mut remembered = HashMap::default();
     for (key, value) in keys.iter().zip(stored) {
-        if let Some(value) = value {
+        if let Some(value) = value? {
             let (touched, _) = Stamp::split(&value).ok_or(Damaged { kind: Family::Marks.name() })?;
             remembered.insert(key.clone(), touched);
         }

@@ -101,3 +101,28 @@ fn a_crash_takes_the_offset_back_with_the_state() {
     partition.reopen();
     assert_eq!(partition.progress().next_offset, 2);
 }
+
+#[test]
+fn a_batch_of_many_users_has_the_rows_of_each() {
+    let rules = track_oracle::Rules { pairs: vec![("play".into(), "stop".into())], session_ms_max: 60_000 };
+    let of_all = |name: &'static str, seconds: i64| {
+        (0..1_000_u32).map(move |user| Event {
+            user: format!("user-{}", user * 7_919 % 1_000),
+            name: name.into(),
+            at_ms: (i64::from(NEW_YEAR_S) + seconds) * 1000,
+            id: Some(format!("{name}-{seconds}")),
+            arrival_s: NEW_YEAR_S,
+        })
+    };
+    let events: Vec<_> = of_all("play", 0).chain(of_all("stop", 9)).chain(of_all("stop", 9)).collect();
+    let log = records(&events);
+    let mut at_once = Partition::new(&rules);
+    let one_by_one = Partition::new(&rules);
+    for batch in log.chunks(1_000) {
+        at_once.fold_some(batch, usize::MAX);
+        // What was read of each is in its table, and nobody is in memory.
+        at_once.reopen();
+    }
+    one_by_one.fold(&log, 1);
+    assert_eq!(at_once.live_rows(), one_by_one.live_rows());
+}

@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 pub(crate) struct Timeline {
     tail: Chunk,
     is_tail_changed: bool,
-    sealed: Option<Sealed>,
+    /// Apart from the rest: hardly any timeline has it, and there are many timelines in memory.
+    sealed: Option<Box<Sealed>>,
     /// Rows to delete.
     dropped: Vec<RowId>,
 }
@@ -39,7 +40,7 @@ impl Timeline {
     /// The timeline with this value of [`RowId::Tail`].
     pub(crate) fn from_tail(row: Option<&[u8]>) -> Result<Self, Damaged> {
         let (tail, sealed) = row.map(row::decode_tail).transpose()?.unwrap_or((Chunk::new(Vec::new()), None));
-        Ok(Self { tail, is_tail_changed: false, sealed, dropped: Vec::new() })
+        Ok(Self { tail, is_tail_changed: false, sealed: sealed.map(Box::new), dropped: Vec::new() })
     }
 
     /// What `edge` does to the sessions at the stream time `now_ms`, which never falls from one edge to the next. `rows` are
@@ -63,7 +64,7 @@ impl Timeline {
         for row in self.dropped.drain(..) {
             rows.delete(row);
         }
-        if let Some(Sealed { summary, directory: Some(directory), .. }) = &mut self.sealed {
+        if let Some(Sealed { summary, directory: Some(directory), .. }) = self.sealed.as_deref_mut() {
             for slot in directory.slots.iter_mut().filter(|slot| slot.is_changed) {
                 if let Some(chunk) = &slot.chunk {
                     rows.put(RowId::Chunk(slot.key_ms), row::encode_chunk(chunk), slot.summary.touched_ms);
@@ -78,7 +79,7 @@ impl Timeline {
             if self.tail.entries().is_empty() && self.sealed.is_none() {
                 rows.delete(RowId::Tail);
             } else {
-                rows.put(RowId::Tail, row::encode_tail(&self.tail, self.sealed.as_ref()), self.touched_ms());
+                rows.put(RowId::Tail, row::encode_tail(&self.tail, self.sealed.as_deref()), self.touched_ms());
             }
         }
     }
@@ -90,9 +91,10 @@ impl Timeline {
         }
     }
 
-    /// Bytes that it has beside its own size, the tail alone.
+    /// Bytes that it has beside its own size, once the tail alone is kept.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.tail.heap_bytes()
+        let sealed = self.sealed.as_ref().map_or(0, |_| size_of::<Sealed>());
+        self.tail.heap_bytes() + sealed + self.dropped.capacity() * size_of::<RowId>()
     }
 
     /// The arrival of the youngest edge or partner, sealed ones included: the tail leads to them and must outlive them.
@@ -107,7 +109,7 @@ impl Timeline {
 
     /// Drops the sealed chunks, of which everything is forgotten. Those that were not read are past their lives as stored.
     fn unseal(&mut self) {
-        if let Some(Sealed { directory: Some(directory), .. }) = self.sealed.take() {
+        if let Some(directory) = self.sealed.take().and_then(|sealed| sealed.directory) {
             self.dropped.extend(directory.slots.iter().map(|slot| RowId::Chunk(slot.key_ms)));
         }
         self.dropped.push(RowId::Directory);
@@ -154,7 +156,7 @@ impl<'a, R: ReadRows> Insertion<'a, R> {
     /// The sealed chunks, read and without those that are forgotten, where there are any.
     pub(super) fn directory(&mut self) -> Result<Option<(i64, &mut Directory)>, R::Error> {
         let Timeline { sealed, dropped, .. } = &mut *self.timeline;
-        let Some(Sealed { directory, .. }) = sealed else { return Ok(None) };
+        let Some(Sealed { directory, .. }) = sealed.as_deref_mut() else { return Ok(None) };
         if directory.is_none() {
             let row = self.rows.get(RowId::Directory)?.ok_or(Damaged("the directory is missing"))?;
             *directory = Some(row::decode_directory(row.as_ref())?);
@@ -173,7 +175,7 @@ impl<'a, R: ReadRows> Insertion<'a, R> {
 
     /// Whether a sealed chunk has an open for a close at `close_ms` in the tail, so far as the tail tells.
     pub(super) fn may_open_sealed(&self, close_ms: i64) -> bool {
-        self.timeline.sealed.as_ref().is_some_and(|Sealed { from_ms, summary, .. }| {
+        self.timeline.sealed.as_deref().is_some_and(|Sealed { from_ms, summary, .. }| {
             summary.may_open(close_ms) && self.rules.is_in_reach(from_ms.saturating_sub(1), close_ms)
         })
     }
@@ -236,14 +238,15 @@ impl<'a, R: ReadRows> Insertion<'a, R> {
         let changed = std::mem::take(&mut self.changed);
         for time_ms in changed {
             if let Place::Sealed(index) = self.place_of(time_ms)?
-                && let Timeline { sealed: Some(Sealed { directory: Some(directory), .. }), dropped, .. } = self.timeline
+                && let Timeline { sealed, dropped, .. } = &mut *self.timeline
+                && let Some(Sealed { directory: Some(directory), .. }) = sealed.as_deref_mut()
             {
                 self.is_directory_changed |= directory.settle(index, self.rules, dropped);
             }
         }
         self.seal()?;
         if self.is_directory_changed
-            && let Some(Sealed { directory: Some(directory), summary, .. }) = &mut self.timeline.sealed
+            && let Some(Sealed { directory: Some(directory), summary, .. }) = self.timeline.sealed.as_deref_mut()
         {
             *summary = directory.summary();
             directory.is_changed = true;
@@ -269,10 +272,8 @@ impl<'a, R: ReadRows> Insertion<'a, R> {
                 return Ok(());
             };
             self.directory()?;
-            let sealed = self.timeline.sealed.get_or_insert_with(|| Sealed {
-                from_ms,
-                summary: Summary::EMPTY,
-                directory: Some(Directory::new(Vec::new())),
+            let sealed = self.timeline.sealed.get_or_insert_with(|| {
+                Box::new(Sealed { from_ms, summary: Summary::EMPTY, directory: Some(Directory::new(Vec::new())) })
             });
             sealed.from_ms = from_ms;
             if let Some(directory) = &mut sealed.directory {

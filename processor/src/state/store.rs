@@ -19,6 +19,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How many rows are read at once. RocksDB itself looks for 32 at a time.
+const ROWS_AT_ONCE: usize = 256;
+
 /// Memory that all stores of a process share, so that it is bounded by configuration and not by partition count.
 #[derive(Clone)]
 pub(crate) struct Memory {
@@ -159,19 +162,22 @@ impl Store {
         Ok(value.map(|value| Progress::decode(&value)).transpose()?)
     }
 
-    /// Reads many rows of a family; `keys` are in order.
-    pub(crate) fn get_many<'a>(
+    /// Reads many rows of a family; `keys` are in order. A row that was read and not let go of yet keeps its block in
+    /// memory, whether the cache has room for it or not: they come a few at a time.
+    pub(crate) fn get_many<'k>(
         &self,
         family: Family,
-        keys: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Vec<Option<rocksdb::DBPinnableSlice<'_>>>, StoreError> {
-        #[cfg(test)]
-        let keys = keys.into_iter().inspect(|_| self.count(1, 0));
-        self.db
-            .batched_multi_get_cf(self.handle(family), keys, true)
-            .into_iter()
-            .map(|row| row.map_err(|source| self.error(source)))
-            .collect()
+        keys: impl IntoIterator<Item = &'k [u8]>,
+    ) -> impl Iterator<Item = Result<Option<rocksdb::DBPinnableSlice<'_>>, StoreError>> {
+        let family = self.handle(family);
+        let mut keys = keys.into_iter();
+        let some_rows = move || {
+            let some: Vec<_> = keys.by_ref().take(ROWS_AT_ONCE).collect();
+            #[cfg(test)]
+            self.count(some.len() as u64, 0);
+            (!some.is_empty()).then(|| self.db.batched_multi_get_cf(family, some, true))
+        };
+        std::iter::from_fn(some_rows).flatten().map(|row| row.map_err(|source| self.error(source)))
     }
 
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -100,6 +100,8 @@ pub(crate) struct WorkingSet {
     total_sessions: Totals<SessionSum>,
     /// Those that are new.
     marks: HashMap<Key, StreamSeconds>,
+    /// What the last batch took: the next one is much like it.
+    batch_bytes: usize,
 }
 
 impl WorkingSet {
@@ -112,6 +114,7 @@ impl WorkingSet {
             total_counts: Totals::default(),
             total_sessions: Totals::default(),
             marks: HashMap::default(),
+            batch_bytes: 0,
         }
     }
 
@@ -155,7 +158,7 @@ impl WorkingSet {
     /// Puts sessions of a user in, or takes them out where `sum` is negative.
     pub(crate) fn sessions(&mut self, user: UserIndex, day: i32, quarter: u8, pair: u8, sum: SessionSum, at: Moment) {
         let place = Place { day, subject: pair.into() };
-        self.users.change(user).sessions.add(place, quarter, sum, at, self.spans);
+        self.users.change(user).sessions.get_or_insert_default().add(place, quarter, sum, at, self.spans);
         self.total_sessions.add(place, quarter, sum, at, self.spans);
     }
 
@@ -170,14 +173,14 @@ impl WorkingSet {
         for (index, pair) in wanted {
             let user = self.users.get(index);
             if user.timelines.iter().all(|(of, _)| *of != pair) {
-                user.timelines.push((pair, None));
+                push_unread(&mut user.timelines, pair);
                 missing.push((timelines::key(&rows::timeline_prefix(user.prefix(), pair), RowId::Tail), (index, pair)));
             }
         }
         let missing = InOrder::new(missing);
-        let stored = store.get_many(Family::Timelines, missing.iter().map(|(key, _)| key.as_slice()))?;
+        let stored = store.get_many(Family::Timelines, missing.iter().map(|(key, _)| key.as_slice()));
         for ((_, (index, pair)), stored) in missing.iter().zip(stored) {
-            let row = stored.map(|value| Row::alive(value, self.spans, now)).transpose()?.flatten();
+            let row = stored?.map(|value| Row::alive(value, self.spans, now)).transpose()?.flatten();
             let timeline = Timeline::from_tail(row.as_ref().map(AsRef::as_ref))?;
             *timeline_of(&mut self.users.get(*index).timelines, *pair) = Some(timeline);
             self.users.measure(*index);
@@ -206,7 +209,8 @@ impl WorkingSet {
 
     /// Writes everything that has changed, and `progress`, in one batch.
     pub(crate) fn write(&mut self, store: &Store, progress: Progress) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
+        // A batch that has to grow leaves behind what it has outgrown.
+        let mut batch = WriteBatch::with_capacity_bytes(self.batch_bytes);
         let spans = self.spans;
         let mut value = Vec::new();
         for (key, touched) in InOrder::new(self.marks.drain()).iter() {
@@ -217,8 +221,8 @@ impl WorkingSet {
         let changed = self.users.take_changed();
         let Self { users, names, .. } = self;
         let name = |subject| names.text(subject);
-        write_days(users, &changed, store, &mut batch, Family::UserCounts, spans, |user| &mut user.counts, name)?;
-        write_days(users, &changed, store, &mut batch, Family::UserSessions, spans, |user| &mut user.sessions, pair)?;
+        write_days(users, &changed, store, &mut batch, Family::UserCounts, spans, |user| Some(&mut user.counts), name)?;
+        write_days(users, &changed, store, &mut batch, Family::UserSessions, spans, |user| user.sessions.as_deref_mut(), pair)?;
         for index in &changed {
             users.get(*index).write_timelines(store, &mut batch);
         }
@@ -226,6 +230,7 @@ impl WorkingSet {
         counts.write(store, &mut batch, (Family::QuarterCounts, Family::DayCounts), spans, name)?;
         sessions.write(store, &mut batch, (Family::QuarterSessions, Family::DaySessions), spans, pair)?;
         batch.put(progress::KEY, progress.encode());
+        self.batch_bytes = batch.size_in_bytes();
         store.write(batch)?;
 
         changed.into_iter().for_each(|index| users.settle(index));
@@ -247,7 +252,7 @@ fn write_days<'n, S: Sums>(
     batch: &mut WriteBatch,
     family: Family,
     spans: Spans,
-    days_of: impl Fn(&mut User) -> &mut Days<S>,
+    days_of: impl Fn(&mut User) -> Option<&mut Days<S>>,
     subject: impl Fn(u32) -> &'n [u8],
 ) -> Result<(), StoreError> {
     let key_of = |prefix: &Key, place: Place| {
@@ -259,23 +264,24 @@ fn write_days<'n, S: Sums>(
     for index in changed {
         let user = users.get(*index);
         let prefix = user.prefix();
-        let days = days_of(user);
+        let Some(days) = days_of(user) else { continue };
         days.sort_changed(&subject);
         unread.extend(days.changed().filter(|(_, row)| row.is_to_be_read()).map(|(place, _)| key_of(&prefix, place)));
     }
-    let mut stored = store.get_many(family, unread.iter().map(Key::as_slice))?.into_iter();
+    let mut stored = store.get_many(family, unread.iter().map(Key::as_slice));
     let mut value = Vec::new();
     for index in changed {
         let user = users.get(*index);
         let prefix = user.prefix();
-        days_of(user).try_for_each_changed(|place, row| {
+        let Some(days) = days_of(user) else { continue };
+        days.try_for_each_changed(|place, row| {
             if row.is_to_be_read() {
-                let stored = stored.next().flatten();
+                let stored = stored.next().transpose()?.flatten();
                 row.complete(stored.as_deref(), spans).ok_or(Damaged { kind: family.name() })?;
             }
             row.write(&mut value);
             store.put(batch, family, &key_of(&prefix, place), &value);
-            Ok::<_, Damaged>(())
+            Ok::<_, StoreError>(())
         })?;
     }
     Ok(())
@@ -298,10 +304,16 @@ fn pair(subject: u32) -> &'static [u8] {
 /// The place of a timeline, which is empty until it was read.
 fn timeline_of(timelines: &mut Vec<(u8, Option<Timeline>)>, pair: u8) -> &mut Option<Timeline> {
     let place = timelines.iter().position(|(of, _)| *of == pair).unwrap_or_else(|| {
-        timelines.push((pair, None));
+        push_unread(timelines, pair);
         timelines.len() - 1
     });
     &mut timelines[place].1
+}
+
+/// Most users have one timeline, and there are many users.
+fn push_unread(timelines: &mut Vec<(u8, Option<Timeline>)>, pair: u8) {
+    timelines.reserve_exact(1);
+    timelines.push((pair, None));
 }
 
 impl User {

@@ -5,6 +5,7 @@ use crate::state::key::{Key, push_day};
 use crate::state::quarters::Sums;
 use crate::state::stream_time::Moment;
 use crate::state::ttl::Spans;
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 
 /// How many rows are kept from one write to the next: they are looked through for each event.
@@ -23,14 +24,14 @@ pub(super) struct Days<S> {
     places: Vec<Place>,
     rows: Vec<DayRow<S>>,
     /// Which rows, in no order.
-    changed: Vec<u32>,
+    changed: SmallVec<[u32; 4]>,
     /// Bytes that rows have beside their own size, as of the last write.
     spilled_bytes: usize,
 }
 
 impl<S> Default for Days<S> {
     fn default() -> Self {
-        Self { places: Vec::new(), rows: Vec::new(), changed: Vec::new(), spilled_bytes: 0 }
+        Self { places: Vec::new(), rows: Vec::new(), changed: SmallVec::new(), spilled_bytes: 0 }
     }
 }
 

@@ -81,7 +81,7 @@ fn memory_is_given_back() {
         let index = users.find(&format!("user-{id}"));
         for day in 0..50 {
             let sum = SessionSum::one(1);
-            let days = &mut users.change(index).sessions;
+            let days = users.change(index).sessions.get_or_insert_default();
             (0..9).for_each(|quarter| days.add(Place { day, subject: 0 }, quarter, sum, AT, SPANS));
         }
     }
@@ -90,8 +90,10 @@ fn memory_is_given_back() {
     assert!(all > 100 * 50 * 9 * size_of::<(u8, SessionSum)>(), "{all}");
     users.shrink_to(all / 2);
     assert!(users.bytes() <= all / 2 && users.bytes() > all / 3, "{} of {all}", users.bytes());
+    assert!(users.room() >= 100, "{}", users.room());
     users.shrink_to(0);
     assert_eq!(users.bytes(), 0);
+    assert!(users.room() < 100, "{}", users.room());
 }
 
 #[test]

@@ -55,8 +55,9 @@ impl<S: Sums> Totals<S> {
         let changed: Vec<_> = changed.drain(..).map(|place| keyed(&place)).collect();
         let unread: Vec<_> =
             changed.iter().filter(|(place, _)| rows.get(place).is_some_and(DayRow::is_to_be_read)).collect();
-        let stored = store.get_many(quarters, unread.iter().map(|(_, key)| key.as_slice()))?;
-        for ((place, _), stored) in unread.into_iter().zip(stored) {
+        let stored = store.get_many(quarters, unread.iter().map(|(_, key)| key.as_slice()));
+        for ((place, _), stored) in unread.iter().zip(stored) {
+            let stored = stored?;
             let row = rows.get_mut(place).and_then(|row| row.complete(stored.as_deref(), spans));
             row.ok_or(Damaged { kind: quarters.name() })?;
         }

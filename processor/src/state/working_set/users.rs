@@ -21,7 +21,8 @@ pub(super) struct User {
     /// Its bytes; beside the rest, where nearly all ids have room.
     id: SmallVec<[u8; 24]>,
     pub(super) counts: Days<Count>,
-    pub(super) sessions: Days<SessionSum>,
+    /// Apart from the rest, since most users have none.
+    pub(super) sessions: Option<Box<Days<SessionSum>>>,
     /// By session pair; `None` until it is read.
     pub(super) timelines: Vec<(u8, Option<Timeline>)>,
     hash: u64,
@@ -29,6 +30,9 @@ pub(super) struct User {
     is_used: bool,
     is_changed: bool,
 }
+
+/// For how many users there is room at the least, beside those that are there.
+const ROOM: usize = 16;
 
 /// Some of the users.
 #[derive(Debug, Default)]
@@ -55,12 +59,12 @@ impl Users {
         self.by_id.insert_unique(hash, index, |at| self.users[place(*at)].hash);
         if self.users.len() == self.users.capacity() {
             // Not twice as many: what is reserved is memory that nobody has measured.
-            self.users.reserve_exact(self.users.len() / 8 + 16);
+            self.users.reserve_exact(self.users.len() / 8 + ROOM);
         }
         self.users.push(User {
             id: SmallVec::from_slice(id.as_bytes()),
             counts: Days::default(),
-            sessions: Days::default(),
+            sessions: None,
             timelines: Vec::new(),
             hash,
             bytes: 0,
@@ -100,7 +104,9 @@ impl Users {
     pub(super) fn settle(&mut self, index: UserIndex) {
         let user = self.get(index);
         user.counts.settle();
-        user.sessions.settle();
+        if let Some(sessions) = &mut user.sessions {
+            sessions.settle();
+        }
         self.measure(index);
     }
 
@@ -117,6 +123,12 @@ impl Users {
         self.bytes
     }
 
+    /// How many users there is memory for, whether they are there or not.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.users.capacity()
+    }
+
     /// Lets go of users until all that is left has `bytes_max`. None of them may be changed; indices are void.
     pub(super) fn shrink_to(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max && !self.users.is_empty() {
@@ -126,6 +138,10 @@ impl Users {
             } else {
                 self.let_go(self.hand);
             }
+        }
+        let len = self.users.len();
+        if self.users.capacity() > 2 * (len + ROOM) {
+            self.users.shrink_to(len + len / 8 + ROOM);
         }
     }
 
@@ -155,7 +171,7 @@ impl User {
             + 2 * size_of::<u32>()
             + if self.id.spilled() { self.id.capacity() } else { 0 }
             + self.counts.heap_bytes()
-            + self.sessions.heap_bytes()
+            + self.sessions.as_ref().map_or(0, |days| size_of_val(&**days) + days.heap_bytes())
             + self.timelines.capacity() * size_of::<(u8, Option<Timeline>)>()
             + timelines.map(Timeline::heap_bytes).sum::<usize>()
     }
