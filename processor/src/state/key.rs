@@ -84,7 +84,7 @@ impl<V> InOrder<V> {
 }
 
 /// Big-endian, so that they order as the bytes do; a shorter key is filled up with zeros.
-pub(crate) fn first_bytes(key: &[u8]) -> u128 {
+fn first_bytes(key: &[u8]) -> u128 {
     let mut bytes = [0; 16];
     let length = key.len().min(bytes.len());
     bytes[..length].copy_from_slice(&key[..length]);

@@ -222,9 +222,18 @@ impl WorkingSet {
         let Self { users, names, .. } = self;
         let name = |subject| names.text(subject);
         write_days(users, &changed, store, &mut batch, Family::UserCounts, spans, |user| Some(&mut user.counts), name)?;
-        write_days(users, &changed, store, &mut batch, Family::UserSessions, spans, |user| user.sessions.as_deref_mut(), pair)?;
-        for index in &changed {
-            users.get(*index).write_timelines(store, &mut batch);
+        write_days(
+            users,
+            &changed,
+            store,
+            &mut batch,
+            Family::UserSessions,
+            spans,
+            |user| user.sessions.as_deref_mut(),
+            pair,
+        )?;
+        for (prefix, index) in changed.iter() {
+            users.get(*index).write_timelines(prefix, store, &mut batch);
         }
         let (counts, sessions) = (&mut self.total_counts, &mut self.total_sessions);
         counts.write(store, &mut batch, (Family::QuarterCounts, Family::DayCounts), spans, name)?;
@@ -233,7 +242,7 @@ impl WorkingSet {
         self.batch_bytes = batch.size_in_bytes();
         store.write(batch)?;
 
-        changed.into_iter().for_each(|index| users.settle(index));
+        changed.iter().for_each(|(_, index)| users.settle(*index));
         users.shrink_to(self.share.bytes_max());
         if self.names.len() > NAMES_MAX {
             *self = Self::new(spans, &self.share.0);
@@ -247,7 +256,7 @@ impl WorkingSet {
 #[allow(clippy::too_many_arguments, reason = "two calls, in one place")]
 fn write_days<'n, S: Sums>(
     users: &mut Users,
-    changed: &[UserIndex],
+    changed: &InOrder<UserIndex>,
     store: &Store,
     batch: &mut WriteBatch,
     family: Family,
@@ -261,26 +270,22 @@ fn write_days<'n, S: Sums>(
         key
     };
     let mut unread: Vec<Key> = Vec::new();
-    for index in changed {
-        let user = users.get(*index);
-        let prefix = user.prefix();
-        let Some(days) = days_of(user) else { continue };
+    for (prefix, index) in changed.iter() {
+        let Some(days) = days_of(users.get(*index)) else { continue };
         days.sort_changed(&subject);
-        unread.extend(days.changed().filter(|(_, row)| row.is_to_be_read()).map(|(place, _)| key_of(&prefix, place)));
+        unread.extend(days.changed().filter(|(_, row)| row.is_to_be_read()).map(|(place, _)| key_of(prefix, place)));
     }
     let mut stored = store.get_many(family, unread.iter().map(Key::as_slice));
     let mut value = Vec::new();
-    for index in changed {
-        let user = users.get(*index);
-        let prefix = user.prefix();
-        let Some(days) = days_of(user) else { continue };
+    for (prefix, index) in changed.iter() {
+        let Some(days) = days_of(users.get(*index)) else { continue };
         days.try_for_each_changed(|place, row| {
             if row.is_to_be_read() {
                 let stored = stored.next().transpose()?.flatten();
                 row.complete(stored.as_deref(), spans).ok_or(Damaged { kind: family.name() })?;
             }
             row.write(&mut value);
-            store.put(batch, family, &key_of(&prefix, place), &value);
+            store.put(batch, family, &key_of(prefix, place), &value);
             Ok::<_, StoreError>(())
         })?;
     }
@@ -317,8 +322,7 @@ fn push_unread(timelines: &mut Vec<(u8, Option<Timeline>)>, pair: u8) {
 }
 
 impl User {
-    fn write_timelines(&mut self, store: &Store, batch: &mut WriteBatch) {
-        let prefix = self.prefix();
+    fn write_timelines(&mut self, prefix: &Key, store: &Store, batch: &mut WriteBatch) {
         for (pair, timeline) in &mut self.timelines {
             if let Some(timeline) = timeline {
                 timeline.store(&mut BatchedRows { store, batch, prefix: rows::timeline_prefix(prefix.clone(), *pair) });

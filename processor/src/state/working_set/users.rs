@@ -5,7 +5,7 @@
 use super::days::Days;
 use crate::sessions::Timeline;
 use crate::state::counts::Count;
-use crate::state::key::{Key, first_bytes, user_prefix};
+use crate::state::key::{InOrder, Key, user_prefix};
 use crate::state::session_sums::SessionSum;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
@@ -89,15 +89,15 @@ impl Users {
         user
     }
 
-    /// Who was changed since the last time, in the order of their keys.
-    pub(super) fn take_changed(&mut self) -> Vec<UserIndex> {
-        let mut in_order: Vec<_> =
-            self.changed.drain(..).map(|index| (first_bytes(&self.users[place(index.0)].id), index)).collect();
-        in_order.sort_unstable_by(|(a_first, a), (b_first, b)| {
-            a_first.cmp(b_first).then_with(|| self.users[place(a.0)].id.cmp(&self.users[place(b.0)].id))
-        });
-        let changed = in_order.into_iter().map(|(_, index)| index);
-        changed.inspect(|index| self.users[place(index.0)].is_changed = false).collect()
+    /// Who was changed since the last time, in the order of their keys, each with what these begin with: whoever is not
+    /// looked at again need not be waited for.
+    pub(super) fn take_changed(&mut self) -> InOrder<UserIndex> {
+        let Self { users, changed, .. } = self;
+        InOrder::new(changed.drain(..).map(|index| {
+            let user = &mut users[place(index.0)];
+            user.is_changed = false;
+            (user.prefix(), index)
+        }))
     }
 
     /// Takes notice that a user is as in the store, and of what it has in memory.
