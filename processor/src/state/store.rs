@@ -11,9 +11,9 @@ use super::working_set::Budget;
 use super::{Damaged, Family};
 use fail::fail_point;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
-    DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB,
+    DBCompressionType, DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
+    WriteBufferManager, WriteOptions,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ impl Memory {
     /// filters and memtables together.
     pub(crate) fn new(bytes_max: usize) -> Self {
         let working = bytes_max / 4;
-        let cache = Cache::new_lru_cache(bytes_max - working);
+        // An LRU cache is 64 caches, in which one large block has no room that all of them together would have.
+        let cache = Cache::new_hyper_clock_cache(bytes_max - working, 0);
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache((bytes_max - working) / 2, false, cache.clone());
         Self { cache, write_buffers, working: Budget::new(working) }
@@ -398,6 +399,12 @@ fn table_options(memory: &Memory) -> Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_bloom_filter(10.0, false);
+    // In pieces: a table's filter as a whole is megabytes, does not stay in a cache that is smaller than all of them, and is
+    // then read and checked again for a single row (`docs/performance.md`).
+    table.set_metadata_block_size(32 * 1024);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_block_size(16 * 1024);
     table.set_format_version(6);
 
