@@ -132,7 +132,7 @@ fn decode<'r>(
     (arrived, dead, progress)
 }
 
-/// What the store remembers of the batch's event_ids, in one ordered read.
+/// What the store remembers of the batch's event_ids, read in order.
 fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<HashMap<Key, StreamSeconds>, StoreError> {
     let mut keys: Vec<Key> = arrived
         .iter()

@@ -20,7 +20,8 @@ pub(crate) struct FoldFlags {
     /// How long counts and sessions are kept after the last event that touched them; at least 30d.
     #[arg(long, env = "TRACK_RETENTION", value_name = "DURATION", default_value = "400d", value_parser = values::retention)]
     pub(crate) retention: Duration,
-    /// Memory for the state, all partitions together: rows that are worked on, cache and write buffers.
+    /// Memory for the state, all partitions together: rows that are worked on, cache and write buffers. The process takes
+    /// up to about twice as much.
     #[arg(long, env = "TRACK_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = values::memory)]
     memory: ByteSize,
     /// Start even where the log no longer holds what the state is missing. Those events stay uncounted.

@@ -104,25 +104,34 @@ fn a_crash_takes_the_offset_back_with_the_state() {
 
 #[test]
 fn a_batch_of_many_users_has_the_rows_of_each() {
-    let rules = track_oracle::Rules { pairs: vec![("play".into(), "stop".into())], session_ms_max: 60_000 };
-    let of_all = |name: &'static str, seconds: i64| {
-        (0..1_000_u32).map(move |user| Event {
-            user: format!("user-{}", user * 7_919 % 1_000),
-            name: name.into(),
-            at_ms: (i64::from(NEW_YEAR_S) + seconds) * 1000,
-            id: Some(format!("{name}-{seconds}")),
-            arrival_s: NEW_YEAR_S,
+    let rules = track_oracle::Rules { pairs: vec![("play".into(), "stop".into())], session_ms_max: 3_600_000 };
+    // No two users alike: by time, by how often, by what was there before.
+    let of_all = |name: &'static str, round: u32| {
+        let users = (0..1_000_u32).map(|user| user * 7_919 % 1_000).filter(move |user| (user + round) % 5 != 0);
+        users.flat_map(move |user| {
+            let times = 1 + (user + round) % 3;
+            (0..times).map(move |time| Event {
+                user: format!("user-{user}"),
+                name: name.into(),
+                at_ms: i64::from(NEW_YEAR_S) * 1000 + i64::from(round * 60_000 + time * 900_000 + user),
+                id: (user % 2 == 0).then(|| format!("{name}-{}-{time}", round / 2)),
+                arrival_s: NEW_YEAR_S + round,
+            })
         })
     };
-    let events: Vec<_> = of_all("play", 0).chain(of_all("stop", 9)).chain(of_all("stop", 9)).collect();
-    let log = records(&events);
+    let rounds = [("play", 0), ("stop", 1), ("play", 2), ("stop", 3), ("like", 4), ("like", 5)];
+    let batches: Vec<Vec<Event>> = rounds.iter().map(|(name, round)| of_all(name, *round).collect()).collect();
+    let log = records(&batches.concat());
     let mut at_once = Partition::new(&rules);
-    let one_by_one = Partition::new(&rules);
-    for batch in log.chunks(1_000) {
+    let mut rest = log.as_slice();
+    for batch in &batches {
+        let (batch, later) = rest.split_at(batch.len());
         at_once.fold_some(batch, usize::MAX);
-        // What was read of each is in its table, and nobody is in memory.
+        // From here on every row is in a table, and nobody is in memory.
         at_once.reopen();
+        rest = later;
     }
+    let one_by_one = Partition::new(&rules);
     one_by_one.fold(&log, 1);
     assert_eq!(at_once.live_rows(), one_by_one.live_rows());
 }

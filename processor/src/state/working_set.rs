@@ -162,7 +162,7 @@ impl WorkingSet {
         self.total_sessions.add(place, quarter, sum, at, self.spans);
     }
 
-    /// Reads the timelines of `wanted` that are not in memory, in one ordered read, as they are at the stream time `now`.
+    /// Reads the timelines of `wanted` that are not in memory, in order, as they are at the stream time `now`.
     pub(crate) fn read_timelines(
         &mut self,
         store: &Store,
@@ -252,7 +252,7 @@ impl WorkingSet {
 }
 
 /// Puts the changed rows by day of `changed`, who are in the order of their keys, into `batch`; those that were not read
-/// before are read first, all at once. `subject` gives the bytes behind the day.
+/// before are read on the way, in order. `subject` gives the bytes behind the day.
 #[allow(clippy::too_many_arguments, reason = "two calls, in one place")]
 fn write_days<'n, S: Sums>(
     users: &mut Users,

@@ -46,7 +46,9 @@ proptest! {
             users.change(index);
             users.change(index);
         }
-        let changed: Vec<_> = users.take_changed().iter().map(|(prefix, _)| prefix.clone()).collect();
+        let changed = users.take_changed();
+        prop_assert!(changed.iter().all(|(prefix, index)| users.get(*index).prefix() == *prefix));
+        let changed: Vec<_> = changed.iter().map(|(prefix, _)| prefix.clone()).collect();
         let keys: BTreeSet<_> = ids.iter().map(user_prefix).collect();
         prop_assert_eq!(changed, keys.into_iter().collect::<Vec<_>>());
         prop_assert_eq!(users.take_changed().iter().count(), 0);

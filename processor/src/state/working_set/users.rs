@@ -31,7 +31,7 @@ pub(super) struct User {
     is_changed: bool,
 }
 
-/// For how many users there is room at the least, beside those that are there.
+/// For how many more users there is room at the least, wherever room is made or given back.
 const ROOM: usize = 16;
 
 /// Some of the users.
@@ -89,8 +89,8 @@ impl Users {
         user
     }
 
-    /// Who was changed since the last time, in the order of their keys, each with what these begin with: whoever is not
-    /// looked at again need not be waited for.
+    /// Who was changed since the last time, in the order of their keys, each with what these begin with: users lie anywhere in
+    /// memory, and sorting need not go to see them.
     pub(super) fn take_changed(&mut self) -> InOrder<UserIndex> {
         let Self { users, changed, .. } = self;
         InOrder::new(changed.drain(..).map(|index| {
