@@ -107,14 +107,15 @@ fn a_batch_of_many_users_has_the_rows_of_each() {
     let rules = track_oracle::Rules { pairs: vec![("play".into(), "stop".into())], session_ms_max: 3_600_000 };
     // No two users alike: by time, by how often, by what was there before.
     let of_all = |name: &'static str, round: u32| {
-        let users = (0..1_000_u32).map(|user| user * 7_919 % 1_000).filter(move |user| (user + round) % 5 != 0);
+        let users =
+            (0..1_000_u32).map(|user| user * 7_919 % 1_000).filter(move |user| !(user + round).is_multiple_of(5));
         users.flat_map(move |user| {
             let times = 1 + (user + round) % 3;
             (0..times).map(move |time| Event {
                 user: format!("user-{user}"),
                 name: name.into(),
                 at_ms: i64::from(NEW_YEAR_S) * 1000 + i64::from(round * 60_000 + time * 900_000 + user),
-                id: (user % 2 == 0).then(|| format!("{name}-{}-{time}", round / 2)),
+                id: user.is_multiple_of(2).then(|| format!("{name}-{}-{time}", round / 2)),
                 arrival_s: NEW_YEAR_S + round,
             })
         })
