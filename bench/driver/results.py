@@ -39,9 +39,9 @@ class Runs:
 def keep(part, size, measures, commands):
     """Puts the measures of a part into the file."""
     results = json.loads(FILE.read_text()) if FILE.exists() else {}
-    results["machine"] = machine.describe()
     results.setdefault("parts", {})[part] = {
         "size": size.name,
+        "machine": machine.describe(),
         "versions": machine.versions(),
         "measures": measures,
         "commands": sorted({in_general(command) for command in commands}),
@@ -60,16 +60,12 @@ def in_general(command):
 
 
 def table(results):
-    on = results["machine"]
-    lines = [
-        "# Results",
-        "",
-        f"{on['cpu']}, {on['cores']} cores, {on['memory_gib']} GiB, Linux {on['kernel']}. Medians; every run is in results.json.",
-        "",
-    ]
+    lines = ["# Results", "", "Medians; every run is in results.json.", ""]
     lines += ["## Goals", "", *goals.table(results["parts"]), ""]
     for part, found in results["parts"].items():
         lines += [f"## {part} ({found['size']}, {found['versions']['track']} at {found['versions']['commit']})", ""]
+        on = found["machine"]
+        lines += [f"{on['cpu']}, {on['cores']} cores, {on['memory_gib']} GiB, Linux {on['kernel']}", ""]
         lines += ["| measure | side | numbers |", "|---|---|---|"]
         for measure, sides in found["measures"].items():
             for side, summary in sides.items():
