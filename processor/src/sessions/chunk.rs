@@ -195,11 +195,11 @@ impl Chunk {
 
     pub(super) fn put(&mut self, entry: Entry) {
         self.oldest_ms = self.oldest_ms.min(entry.touched_ms());
-        if self.entries.len() < 4 {
-            // Most users have an edge or two, and there are many users.
-            self.entries.reserve_exact(1);
-        }
         if self.entries.last().is_none_or(|last| last.order(&entry).is_lt()) {
+            if self.entries.len() < 4 {
+                // Most users have an edge or two, and there are many users.
+                self.entries.reserve_exact(1);
+            }
             self.entries.push(entry);
             return;
         }

@@ -34,6 +34,11 @@ pub(super) struct User {
 /// For how many more users there is room at the least, wherever room is made or given back.
 const ROOM: usize = 16;
 
+/// For how many more users than are there. Not twice as many: what is reserved is memory that nobody has measured.
+fn room_beside(users: usize) -> usize {
+    users / 8 + ROOM
+}
+
 /// Some of the users.
 #[derive(Debug, Default)]
 pub(super) struct Users {
@@ -58,8 +63,7 @@ impl Users {
             u32::try_from(self.users.len()).expect("a partition's share of memory has no room for so many users");
         self.by_id.insert_unique(hash, index, |at| self.users[place(*at)].hash);
         if self.users.len() == self.users.capacity() {
-            // Not twice as many: what is reserved is memory that nobody has measured.
-            self.users.reserve_exact(self.users.len() / 8 + ROOM);
+            self.users.reserve_exact(room_beside(self.users.len()));
         }
         self.users.push(User {
             id: SmallVec::from_slice(id.as_bytes()),
@@ -141,7 +145,7 @@ impl Users {
         }
         let len = self.users.len();
         if self.users.capacity() > 2 * (len + ROOM) {
-            self.users.shrink_to(len + len / 8 + ROOM);
+            self.users.shrink_to(len + room_beside(len));
         }
     }
 
