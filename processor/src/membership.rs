@@ -229,6 +229,7 @@ impl Shared {
     pub(crate) fn measure_stores(&self) {
         let owned: Vec<_> = self.owned.read().values().cloned().collect();
         owned.iter().for_each(|owned| owned.measure_store());
+        self.memory.measure();
     }
 }
 

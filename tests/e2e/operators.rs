@@ -81,6 +81,10 @@ fn the_admin_listener() {
                 );
             }
         }
+        for by in ["memtables", "blocks", "working_sets"] {
+            let sample = format!("track_memory_bytes{{by=\"{by}\"}}");
+            anyhow::ensure!(samples.get(&sample).is_some_and(|bytes| *bytes > 0.0), "{sample} in:\n{page}");
+        }
         Ok(())
     })
     .unwrap();

@@ -72,6 +72,7 @@ fn what_an_operator_needs_is_on_the_dashboard() {
         "track_consumer_lag_seconds",
         "track_dead_letters_total",
         "track_store_bytes",
+        "track_memory_bytes",
     ] {
         assert!(tree::words(&asked, "track_", is_name).contains(&name), "no panel shows {name}");
     }

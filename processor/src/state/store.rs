@@ -10,6 +10,7 @@ use super::whole::Whole;
 use super::working_set::Budget;
 use super::{Damaged, Family};
 use fail::fail_point;
+use metrics::gauge;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB,
     DBCompressionType, DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
@@ -40,6 +41,20 @@ impl Memory {
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache((bytes_max - working) / 2, false, cache.clone());
         Self { cache, write_buffers, working: Budget::new(working) }
+    }
+
+    /// Tells operators what is taken. The block cache counts memtables too.
+    pub(crate) fn measure(&self) {
+        let (memtables, cache) = (self.write_buffers.get_usage(), self.cache.get_usage());
+        let taken = [
+            ("memtables", memtables),
+            ("blocks", cache.saturating_sub(memtables)),
+            ("working_sets", self.working.taken()),
+        ];
+        for (by, bytes) in taken {
+            #[allow(clippy::cast_precision_loss)] // a gauge
+            gauge!("track_memory_bytes", "by" => by).set(bytes as f64);
+        }
     }
 
     /// The memory for rows that are being worked on.

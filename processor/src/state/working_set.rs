@@ -58,33 +58,48 @@ const GATHERED_RECORD_BYTES: usize = 320;
 pub(crate) struct Budget {
     bytes_max: usize,
     sharers: Arc<AtomicUsize>,
+    taken: Arc<AtomicUsize>,
 }
 
-/// One working set's part of a budget.
+/// One working set's part of a budget, and what it takes of it.
 #[derive(Debug)]
-struct Share(Budget);
+struct Share {
+    budget: Budget,
+    bytes: usize,
+}
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, sharers: Arc::default() }
+        Self { bytes_max, sharers: Arc::default(), taken: Arc::default() }
     }
 
     fn share(&self) -> Share {
         self.sharers.fetch_add(1, Ordering::Relaxed);
-        Share(self.clone())
+        Share { budget: self.clone(), bytes: 0 }
+    }
+
+    /// What all of them took after their last writes.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 }
 
 impl Share {
     /// What one working set may take just now.
     fn bytes_max(&self) -> usize {
-        self.0.bytes_max / self.0.sharers.load(Ordering::Relaxed).max(1)
+        self.budget.bytes_max / self.budget.sharers.load(Ordering::Relaxed).max(1)
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.budget.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.taken.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.sharers.fetch_sub(1, Ordering::Relaxed);
+        self.take(0);
+        self.budget.sharers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -244,8 +259,9 @@ impl WorkingSet {
 
         changed.iter().for_each(|(_, index)| users.settle(*index));
         users.shrink_to(self.share.bytes_max());
+        self.share.take(users.bytes());
         if self.names.len() > NAMES_MAX {
-            *self = Self::new(spans, &self.share.0);
+            *self = Self::new(spans, &self.share.budget.clone());
         }
         Ok(())
     }

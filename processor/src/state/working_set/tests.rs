@@ -109,6 +109,12 @@ fn memory_is_shared_out_evenly() {
     assert_eq!(first.share.bytes_max(), 500);
     drop(first);
     assert_eq!(second.share.bytes_max(), 1_000);
+    let mut second = second;
+    second.share.take(700);
+    second.share.take(300);
+    assert_eq!(budget.taken(), 300);
+    drop(second);
+    assert_eq!(budget.taken(), 0);
 }
 
 #[test]

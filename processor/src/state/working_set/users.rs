@@ -122,7 +122,7 @@ impl Users {
         self.bytes = self.bytes + user.bytes - before;
     }
 
-    #[cfg(test)]
+    /// About what all of them take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
