@@ -11,6 +11,8 @@ use chrono_tz::Tz;
 
 /// Milliseconds in a quarter of an hour.
 pub const QUARTER_MS: i64 = 15 * 60 * 1000;
+/// Milliseconds in an hour.
+const HOUR_MS: i64 = 4 * QUARTER_MS;
 /// Quarters of an hour in a UTC day.
 pub const QUARTERS: usize = 96;
 /// Milliseconds in a day.
@@ -90,10 +92,17 @@ impl Calendar {
             return first.map(DayMap::Whole);
         }
         let mut quarters = Box::new([None; QUARTERS]);
+        // Of the hour that the last quarter was of: to find a date's bucket takes longer than all else here.
+        let mut last = (i64::MIN, None);
         let mut at_ms = first_ms - QUARTER_MS;
         for bucket in quarters.iter_mut() {
             at_ms += QUARTER_MS;
-            *bucket = self.bucket(at_ms + offset_ms.unwrap_or_else(|| self.offset_ms(at_ms)));
+            let local_ms = at_ms + offset_ms.unwrap_or_else(|| self.offset_ms(at_ms));
+            let hour = local_ms.div_euclid(HOUR_MS);
+            if last.0 != hour {
+                last = (hour, self.bucket(local_ms));
+            }
+            *bucket = last.1;
         }
         quarters.iter().any(Option::is_some).then_some(DayMap::Quarters(quarters))
     }
@@ -120,7 +129,7 @@ impl Calendar {
         }
         let day_wide = i64::from(day);
         Some(match self.group_by {
-            GroupBy::Hour => day_wide * 24 + local_ms.rem_euclid(DAY_MS) / (4 * QUARTER_MS),
+            GroupBy::Hour => day_wide * 24 + local_ms.rem_euclid(DAY_MS) / HOUR_MS,
             GroupBy::Day => day_wide,
             // 1970-01-01 was a Thursday: four days after a Sunday, three after a Monday.
             GroupBy::Week => match self.week_start {
