@@ -18,6 +18,8 @@ CLIENTS = 16
 # Questions a second of all clients together, while ingest runs: what leaves the processors some time to spare.
 RATE = 100
 QUESTIONS = 200
+# Single events after which the highest rate of ingest is known.
+RATE_EVENTS = 100_000
 DUCKDB_QUESTIONS = 10
 
 
@@ -78,7 +80,7 @@ def asked(track, kind, until):
 def while_ingest_runs(track, size, runs):
     sides = {kind: Runs() for kind in KINDS}
     for number in range(runs):
-        rate = highest_rate(["--url", track.url, "--seed", 100 + number], size.single_events // 2) / 2
+        rate = highest_rate(["--url", track.url, "--seed", 100 + number], RATE_EVENTS) / 2
         for at, kind in enumerate(KINDS):
             events = int(rate * (size.query_seconds + 2))
             paced = ["--rate", rate, "--connections", CONNECTIONS, "--events", events, "--skip-verify"]
