@@ -136,7 +136,7 @@ fn partition(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.to_async(&runtime).iter(|| async {
                 let answer = client.clone().counts(question(user_id)).await.unwrap();
-                assert!(!answer.into_inner().rows.is_empty());
+                assert!(!answer.into_inner().events.is_empty());
             });
         });
     }

@@ -11,9 +11,11 @@ pub fn describe_row(family: &str, key: &[u8]) -> String {
         Family::Marks => marks::describe_key(key),
         Family::Timelines => timelines::describe_key(key),
         Family::UserCounts => counts::describe_user_key(key),
-        Family::DayCounts | Family::QuarterCounts => counts::describe_total_key(key),
+        Family::StretchCounts => counts::describe_stretch_key(key),
+        Family::QuarterCounts => counts::describe_total_key(key),
         Family::UserSessions => session_sums::describe_user_key(key),
-        Family::DaySessions | Family::QuarterSessions => session_sums::describe_total_key(key),
+        Family::StretchSessions => session_sums::describe_stretch_key(key),
+        Family::QuarterSessions => session_sums::describe_total_key(key),
     });
     described.unwrap_or_else(|| {
         let bytes: Vec<String> = key.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -35,10 +37,12 @@ mod tests {
     fn every_family_has_words_for_its_keys() {
         let (of_user, over_all) = (counts::user_key("ann", 20_089, "play"), counts::total_key(20_089, "play"));
         assert_eq!(describe_row("user-counts", &of_user), r#"user "ann", day 2025-01-01, event "play""#);
-        assert_eq!(describe_row("day-counts", &over_all), describe_row("quarter-counts", &over_all));
-        let over_all = session_sums::total_key(20_089, 0);
-        assert_eq!(describe_row("day-sessions", &over_all), "day 2025-01-01, session pair 0");
-        assert_eq!(describe_row("quarter-sessions", &over_all), describe_row("day-sessions", &over_all));
+        assert_eq!(describe_row("quarter-counts", &over_all), r#"day 2025-01-01, event "play""#);
+        let of_stretch = counts::stretch_key(0, "play");
+        assert_eq!(describe_row("stretch-counts", &of_stretch), r#"days 1970-01-01 to 1970-02-01, event "play""#);
+        let (of_stretch, over_all) = (session_sums::stretch_key(0, 0), session_sums::total_key(20_089, 0));
+        assert_eq!(describe_row("stretch-sessions", &of_stretch), "days 1970-01-01 to 1970-02-01, session pair 0");
+        assert_eq!(describe_row("quarter-sessions", &over_all), "day 2025-01-01, session pair 0");
         let of_user = session_sums::user_key("ann", 20_089, 0);
         assert_eq!(describe_row("user-sessions", &of_user), r#"user "ann", day 2025-01-01, session pair 0"#);
         assert_eq!(describe_row("marks", &marks::key("ann", "7")), r#"user "ann", event_id "7""#);

@@ -2,11 +2,14 @@
 //!
 //! It is BLAKE3 over the stream time (4 bytes) and then every live row: length and bytes of the family's name, of the key and
 //! of the value, each length in 8 bytes, everything big-endian; families in the order of their names, rows in that of their
-//! keys. Rows past their life are left out, whether a compaction has taken them away yet or not, and so is what says
+//! keys. Rows, and days in rows of many, past their life are left out, whether they were taken away yet or not, and so is what says
 //! how the state was made: two folds of one log prefix have one digest, however they were batched, flushed and compacted.
 
 use crate::reach::as_of;
+use crate::state::counts::Count;
+use crate::state::session_sums::SessionSum;
 use crate::state::store::StoreError;
+use crate::state::stretches;
 use crate::state::ttl::{Spans, Stamp};
 use crate::state::whole::Whole;
 use crate::state::{Damaged, Family};
@@ -123,7 +126,7 @@ pub(crate) fn hash_rows(
     Ok(())
 }
 
-/// Calls `row` with every row that is alive, in the digest's order.
+/// Calls `row` with every row that is alive, in the digest's order, and what is alive in it.
 fn live_rows(
     whole: Whole<'_>,
     spans: Spans,
@@ -131,11 +134,18 @@ fn live_rows(
 ) -> Result<ControlFlow<()>, StoreError> {
     let now = whole.progress().stream_time;
     whole.read_through(|family, key, value| {
-        let (touched, _) = Stamp::split(value).ok_or(Damaged { kind: family.name() })?;
-        if spans.is_over(family.life(), touched, now) {
+        let damaged = Damaged { kind: family.name() };
+        let is_over = |touched| spans.is_over(family.life(), touched, now);
+        let (touched, _) = Stamp::split(value).ok_or_else(|| damaged.clone())?;
+        if is_over(touched) {
             return Ok(ControlFlow::Continue(()));
         }
-        Ok(row(family, key, value))
+        let of_days = match family {
+            Family::StretchCounts => stretches::alive::<Count>(value, is_over),
+            Family::StretchSessions => stretches::alive::<SessionSum>(value, is_over),
+            _ => return Ok(row(family, key, value)),
+        };
+        Ok(row(family, key, &of_days.ok_or(damaged)?))
     })
 }
 

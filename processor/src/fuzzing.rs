@@ -6,15 +6,16 @@ use crate::state::counts::{self, Count};
 use crate::state::identity::Identity;
 use crate::state::key::{split_day, split_user};
 use crate::state::progress::Progress;
-use crate::state::quarters::{Quarters, Sums, read_sums, write_sums};
+use crate::state::quarters::{Quarters, Sums};
 use crate::state::session_sums::{self, SessionSum};
+use crate::state::stretches::Stretch;
 use crate::state::{marks, ttl::Stamp};
 
 fn after_user(key: &[u8]) -> Option<&[u8]> {
     split_user(key).map(|(_, rest)| rest)
 }
 
-/// The first byte says of which kind the rest is: `q` quarters of counts, `s` quarters of sessions, `n` a day's numbers,
+/// The first byte says of which kind the rest is: `q` quarters of counts, `s` quarters of sessions, `m` the days of a stretch,
 /// `c` `t` `d` the rows of a timeline, `p` progress, `i` identity, anything else the parts of a key.
 ///
 /// # Panics
@@ -24,9 +25,9 @@ pub fn keys_and_rows(data: &[u8]) {
     match kind {
         b'q' => quarters::<Count>(bytes),
         b's' => quarters::<SessionSum>(bytes),
-        b'n' => {
-            numbers::<Count>(bytes);
-            numbers::<SessionSum>(bytes);
+        b'm' => {
+            stretch::<Count>(bytes);
+            stretch::<SessionSum>(bytes);
         }
         b'c' | b't' | b'd' => timeline_row(*kind, bytes),
         b'p' => {
@@ -54,11 +55,12 @@ fn quarters<S: Sums>(bytes: &[u8]) {
     let _ = decoded.total();
 }
 
-fn numbers<S: Sums>(bytes: &[u8]) {
-    if let Some(sums) = read_sums::<S>(bytes) {
+fn stretch<S: Sums>(bytes: &[u8]) {
+    if let Some(stretch) = Stretch::<S>::read(bytes) {
         let mut encoded = Vec::new();
-        write_sums(sums, &mut encoded);
-        assert_eq!(read_sums(&encoded), Some(sums));
+        stretch.write(&mut encoded);
+        assert_eq!(Stretch::read(&encoded), Some(stretch));
+        assert!(encoded.len() <= bytes.len());
     }
 }
 
@@ -89,9 +91,11 @@ fn keys(bytes: &[u8]) {
     let named = Some((day, name.clone().into_bytes()));
     assert_eq!(after_user(&counts::user_key(user, day, &name)).and_then(parts), named);
     assert_eq!(parts(&counts::total_key(day, &name)), named);
+    assert_eq!(parts(&counts::stretch_key(day, &name)), named);
     let paired = Some((day, vec![*pair]));
     assert_eq!(after_user(&session_sums::user_key(user, day, *pair)).and_then(parts), paired);
     assert_eq!(parts(&session_sums::total_key(day, *pair)), paired);
+    assert_eq!(parts(&session_sums::stretch_key(day, *pair)), paired);
     assert_eq!(after_user(&marks::key(user, &name)), Some(name.as_bytes()));
 
     // Rows of one timeline order as the instants that they begin at.
@@ -120,13 +124,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_hold(kind in "[qsnctdpi.]", bytes: Vec<u8>) {
+        fn arbitrary_bytes_hold(kind in "[qsmctdpi.]", bytes: Vec<u8>) {
             keys_and_rows(&[kind.as_bytes(), &bytes].concat());
         }
 
         /// Small numbers, which is what rows are made of.
         #[test]
-        fn rows_of_small_numbers_hold(kind in "[qsnctd]", bytes in prop::collection::vec(0..64_u8, 0..60)) {
+        fn rows_of_small_numbers_hold(kind in "[qsmctd]", bytes in prop::collection::vec(0..64_u8, 0..60)) {
             keys_and_rows(&[kind.as_bytes(), &bytes].concat());
         }
     }

@@ -4,43 +4,44 @@ use crate::rules::SessionRules;
 use crate::state::counts::Count;
 use crate::state::key::{Key, day_bytes, split_day, user_prefix};
 use crate::state::progress::Progress;
-use crate::state::quarters::{Quarters, Sums, read_sums};
+use crate::state::quarters::{Sums, read_quarters};
 use crate::state::session_sums::SessionSum;
 use crate::state::store::{StoreError, View};
+use crate::state::stretches::{self, day_in, read_days, stretch_of};
 use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds};
 use crate::state::{Damaged, Family};
 use hashbrown::HashMap;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use track_proto::calendar::{Calendar, DayMap};
-use track_proto::view::{CountRow, Question, SessionRow};
+use track_proto::view::{BucketCount, EventCounts, Question, SessionRow};
 
 /// The event counts that `question` asks of this partition, and the progress they belong to.
 pub(crate) fn counts(
     view: &View<'_>,
     spans: Spans,
     question: &Question,
-) -> Result<(Progress, Vec<CountRow>), StoreError> {
-    let families = Families { user: Family::UserCounts, day: Family::DayCounts, quarter: Family::QuarterCounts };
+) -> Result<(Progress, Vec<EventCounts>), StoreError> {
+    let families =
+        Families { user: Family::UserCounts, stretch: Family::StretchCounts, quarter: Family::QuarterCounts };
     let asked =
         |event: &[u8]| question.events.is_empty() || question.events.iter().any(|name| name.as_bytes() == event);
-    let mut sums: FxHashMap<i64, HashMap<Vec<u8>, Count>> = FxHashMap::default();
-    let progress = scan(view, spans, question, &families, asked, |event, bucket, count| {
-        let events = sums.entry(bucket).or_default();
-        match events.get_mut(event) {
-            Some(sum) => sum.add(count),
-            None => {
-                events.insert(event.to_vec(), count);
-            }
+    let mut sums: HashMap<Vec<u8>, FxHashMap<i64, Count>> = HashMap::default();
+    let progress = scan(view, spans, question, &families, asked, |event, buckets: &[(i64, Count)]| {
+        if !sums.contains_key(event) {
+            sums.insert(event.to_vec(), FxHashMap::default());
+        }
+        if let Some(of_event) = sums.get_mut(event) {
+            buckets.iter().for_each(|(bucket, count)| of_event.entry(*bucket).or_default().add(*count));
         }
     })?;
-    let mut rows = Vec::new();
-    for (bucket, events) in sums {
-        for (event, count) in events {
-            let event = String::from_utf8(event).map_err(|_| Damaged { kind: families.user.name() })?;
-            rows.push(CountRow { bucket, event, count: count.get() });
-        }
+    let mut events = Vec::with_capacity(sums.len());
+    for (event, buckets) in sums {
+        let event = String::from_utf8(event).map_err(|_| Damaged { kind: families.user.name() })?;
+        let buckets = buckets.into_iter().map(|(bucket, count)| BucketCount { bucket, count: count.get() });
+        events.push(EventCounts { event, buckets: buckets.collect() });
     }
-    Ok((progress, rows))
+    Ok((progress, events))
 }
 
 /// The sessions that `question` asks of this partition, and the progress they belong to.
@@ -50,12 +51,13 @@ pub(crate) fn sessions(
     rules: &SessionRules,
     question: &Question,
 ) -> Result<(Progress, Vec<SessionRow>), StoreError> {
-    let families = Families { user: Family::UserSessions, day: Family::DaySessions, quarter: Family::QuarterSessions };
+    let families =
+        Families { user: Family::UserSessions, stretch: Family::StretchSessions, quarter: Family::QuarterSessions };
     let asked = |pair: &[u8]| matches!(pair, [pair] if rules.is_asked(*pair, &question.events));
     let mut sums: FxHashMap<i64, SessionSum> = FxHashMap::default();
-    let progress = scan(view, spans, question, &families, asked, |_, bucket, sum: SessionSum| {
-        if !sum.is_empty() {
-            sums.entry(bucket).or_default().add(sum);
+    let progress = scan(view, spans, question, &families, asked, |_, buckets: &[(i64, SessionSum)]| {
+        for (bucket, sum) in buckets.iter().filter(|(_, sum)| !sum.is_empty()) {
+            sums.entry(*bucket).or_default().add(*sum);
         }
     })?;
     let rows = sums.into_iter().map(|(bucket, sum)| {
@@ -68,36 +70,36 @@ pub(crate) fn sessions(
 /// Where rows of one kind stand: of one user by quarter, over all users by day and by quarter.
 struct Families {
     user: Family,
-    day: Family,
+    stretch: Family,
     quarter: Family,
 }
 
-/// Calls `row` with (subject, bucket, sums) for whatever is in the range, alive and `asked`. The subject is what follows
-/// the day in a key.
+/// Calls `row` with a subject and its sums by bucket for each row that has something in the range, alive and `asked`. The subject
+/// is what follows the day in a key.
 fn scan<S: Sums>(
     view: &View<'_>,
     spans: Spans,
     question: &Question,
     families: &Families,
     asked: impl Fn(&[u8]) -> bool,
-    mut row: impl FnMut(&[u8], i64, S),
+    mut row: impl FnMut(&[u8], &[(i64, S)]),
 ) -> Result<Progress, StoreError> {
     let progress = view.progress()?;
-    let wanted =
-        |touched, subject: &[u8]| !spans.is_over(Life::Retention, touched, progress.stream_time) && asked(subject);
-    let mut days = Days::new(&question.calendar);
+    let is_over = |touched| spans.is_over(Life::Retention, touched, progress.stream_time);
+    let wanted = |touched, subject: &[u8]| !is_over(touched) && asked(subject);
+    let mut maps = DayMaps::new(&question.calendar);
+    let mut buckets = Buckets::default();
     let (first, last) = (*question.calendar.utc_days().start(), *question.calendar.utc_days().end());
 
     if let Some(user_id) = &question.user_id {
         let prefix = user_prefix(user_id);
         let damaged = Damaged { kind: families.user.name() };
         view.scan(families.user, &at_day(&prefix, first), &after_day(&prefix, last), |key, value| {
-            let Some((day, subject, sums)) = pick(&key[prefix.len()..], value, wanted, &damaged)? else {
-                return Ok(());
-            };
-            if let Some(map) = days.map(day) {
-                let quarters = Quarters::decode(sums).ok_or_else(|| damaged.clone())?;
-                spread(map, &quarters, |bucket, sums| row(subject, bucket, sums));
+            let picked = pick(&key[prefix.len()..], value, wanted, &damaged)?;
+            let Some(Row { day, subject, sums, .. }) = picked else { return Ok(()) };
+            if let Some(map) = maps.of(day) {
+                buckets.spread(map, sums).ok_or_else(|| damaged.clone())?;
+                buckets.hand_to(|buckets| row(subject, buckets));
             }
             Ok(())
         })?;
@@ -105,25 +107,32 @@ fn scan<S: Sums>(
     }
 
     // Whole days first; a day that the time zone cuts is read by quarters afterwards.
-    let mut cut = Vec::new();
-    let damaged = Damaged { kind: families.day.name() };
-    view.scan(families.day, &at_day(&[], first), &after_day(&[], last), |key, value| {
-        let Some((day, subject, sums)) = pick(key, value, wanted, &damaged)? else { return Ok(()) };
-        match days.map(day) {
-            None => {}
-            Some(DayMap::Whole(bucket)) => row(subject, *bucket, read_sums(sums).ok_or_else(|| damaged.clone())?),
-            Some(DayMap::Quarters(_)) if cut.last() == Some(&day) => {}
-            Some(DayMap::Quarters(_)) => cut.push(day),
+    let mut cut = BTreeSet::new();
+    let damaged = Damaged { kind: families.stretch.name() };
+    let ((first, _), (last, _)) = (stretch_of(first), stretch_of(last));
+    view.scan(families.stretch, &at_day(&[], first), &after_day(&[], last), |key, value| {
+        let Some(Row { day: stretch, subject, touched, sums }) = pick(key, value, wanted, &damaged)? else {
+            return Ok(());
+        };
+        for day in read_days::<S>(touched, sums) {
+            let stretches::Day { at, touched, sums } = day.ok_or_else(|| damaged.clone())?;
+            let day = day_in(stretch, at);
+            match maps.of(day).filter(|_| !is_over(touched)) {
+                None => {}
+                Some(DayMap::Whole(bucket)) => buckets.add(*bucket, sums),
+                Some(DayMap::Quarters(_)) => drop(cut.insert(day)),
+            }
         }
+        buckets.hand_to(|buckets| row(subject, buckets));
         Ok(())
     })?;
     let damaged = Damaged { kind: families.quarter.name() };
     for day in cut {
         view.scan(families.quarter, &at_day(&[], day), &after_day(&[], day), |key, value| {
-            let Some((day, subject, sums)) = pick(key, value, wanted, &damaged)? else { return Ok(()) };
-            if let Some(map) = days.map(day) {
-                let quarters = Quarters::decode(sums).ok_or_else(|| damaged.clone())?;
-                spread(map, &quarters, |bucket, sums| row(subject, bucket, sums));
+            let Some(Row { day, subject, sums, .. }) = pick(key, value, wanted, &damaged)? else { return Ok(()) };
+            if let Some(map) = maps.of(day) {
+                buckets.spread(map, sums).ok_or_else(|| damaged.clone())?;
+                buckets.hand_to(|buckets| row(subject, buckets));
             }
             Ok(())
         })?;
@@ -131,8 +140,14 @@ fn scan<S: Sums>(
     Ok(progress)
 }
 
-/// Day, subject and sums.
-type Row<'r> = (i32, &'r [u8], &'r [u8]);
+/// A row that is wanted.
+struct Row<'r> {
+    /// Or the stretch.
+    day: i32,
+    subject: &'r [u8],
+    touched: StreamSeconds,
+    sums: &'r [u8],
+}
 
 /// What a row says, where `wanted` says yes to its stamp and subject. `key` begins with the day.
 fn pick<'r>(
@@ -143,39 +158,65 @@ fn pick<'r>(
 ) -> Result<Option<Row<'r>>, Damaged> {
     let (day, subject) = split_day(key).ok_or_else(|| damaged.clone())?;
     let (touched, sums) = Stamp::split(value).ok_or_else(|| damaged.clone())?;
-    Ok(wanted(touched, subject).then_some((day, subject, sums)))
+    Ok(wanted(touched, subject).then_some(Row { day, subject, touched, sums }))
 }
 
-/// Hands the quarters of a day to their buckets.
-fn spread<S: Sums>(map: &DayMap, quarters: &Quarters<S>, mut row: impl FnMut(i64, S)) {
-    match map {
-        DayMap::Whole(bucket) => row(*bucket, quarters.total()),
-        DayMap::Quarters(buckets) => {
-            for (quarter, sums) in quarters.iter() {
-                if let Some(bucket) = buckets[usize::from(quarter)] {
-                    row(bucket, sums);
-                }
+/// What one row adds to its buckets. Days and quarters come in order, and so what falls into one bucket comes together.
+#[derive(Default)]
+struct Buckets<S>(Vec<(i64, S)>);
+
+impl<S: Sums> Buckets<S> {
+    fn add(&mut self, bucket: i64, sums: S) {
+        match self.0.last_mut() {
+            Some((last, sum)) if *last == bucket => sum.add(sums),
+            _ => self.0.push((bucket, sums)),
+        }
+    }
+
+    /// Adds the quarters of a day's row, each to its bucket; `None` where they can't be read.
+    #[must_use]
+    fn spread(&mut self, map: &DayMap, quarters: &[u8]) -> Option<()> {
+        for quarter in read_quarters(quarters) {
+            let (quarter, sums) = quarter?;
+            let bucket = match map {
+                DayMap::Whole(bucket) => Some(*bucket),
+                DayMap::Quarters(buckets) => buckets[usize::from(quarter)],
+            };
+            if let Some(bucket) = bucket {
+                self.add(bucket, sums);
             }
         }
-    }
-}
-
-/// Where days go, asked of the calendar once per day: rows come in the order of their days.
-struct Days<'a> {
-    calendar: &'a Calendar,
-    last: Option<(i32, Option<DayMap>)>,
-}
-
-impl<'a> Days<'a> {
-    fn new(calendar: &'a Calendar) -> Self {
-        Self { calendar, last: None }
+        Some(())
     }
 
-    fn map(&mut self, day: i32) -> Option<&DayMap> {
-        if self.last.as_ref().is_none_or(|(last, _)| *last != day) {
-            self.last = Some((day, self.calendar.map_day(day)));
+    /// Hands over what there is, if anything, and is empty afterwards.
+    fn hand_to(&mut self, row: impl FnOnce(&[(i64, S)])) {
+        if !self.0.is_empty() {
+            row(&self.0);
+            self.0.clear();
         }
-        self.last.as_ref().and_then(|(_, map)| map.as_ref())
+    }
+}
+
+/// Where days go, asked of the calendar once per day: rows come in the order of their stretches, at the least.
+struct DayMaps<'a> {
+    calendar: &'a Calendar,
+    stretch: i32,
+    /// `None` where the calendar was not asked yet.
+    maps: [Option<Option<DayMap>>; stretches::DAYS],
+}
+
+impl<'a> DayMaps<'a> {
+    fn new(calendar: &'a Calendar) -> Self {
+        Self { calendar, stretch: 0, maps: [const { None }; stretches::DAYS] }
+    }
+
+    fn of(&mut self, day: i32) -> Option<&DayMap> {
+        let (stretch, at) = stretch_of(day);
+        if stretch != self.stretch {
+            *self = Self { stretch, ..Self::new(self.calendar) };
+        }
+        self.maps[usize::from(at)].get_or_insert_with(|| self.calendar.map_day(day)).as_ref()
     }
 }
 

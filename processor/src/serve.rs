@@ -80,10 +80,10 @@ async fn wait_for(owned: &Owned, offset: track_log::Offset) -> Result<(), Status
 #[tonic::async_trait]
 impl Partitions for PartitionsService {
     async fn counts(&self, request: Request<QueryRequest>) -> Result<Response<CountsAnswer>, Status> {
-        let (as_of, rows) = self
+        let (as_of, events) = self
             .answer(request.into_inner(), |shared, view, question| query::counts(view, shared.spans, question))
             .await?;
-        Ok(Response::new(CountsAnswer { as_of: Some(as_of), rows }))
+        Ok(Response::new(CountsAnswer { as_of: Some(as_of), events }))
     }
 
     async fn sessions(&self, request: Request<QueryRequest>) -> Result<Response<SessionsAnswer>, Status> {

@@ -19,7 +19,7 @@ use track_log::{Append, NewRecord, Position, ReadLog};
 use track_processor::{Config, OpenError, PartitionsService, Processor, ProcessorError, SessionPair};
 use track_proto::v1::partitions_client::PartitionsClient;
 use track_proto::v1::partitions_server::PartitionsServer;
-use track_proto::v1::{CountRow, Event, PartitionState, QueryRequest, SessionRow};
+use track_proto::v1::{BucketCount, Event, EventCounts, PartitionState, QueryRequest, SessionRow};
 use track_proto::{clock::Clock, event};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -129,16 +129,11 @@ impl Track {
 
     async fn counts(&self, request: QueryRequest) -> Vec<(i64, String, u64)> {
         self.applied().await;
-        let mut rows: Vec<_> = self
-            .client()
-            .counts(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .rows
-            .into_iter()
-            .map(|CountRow { bucket, event, count }| (bucket, event, count))
-            .collect();
+        let answer = self.client().counts(request).await.unwrap().into_inner();
+        let of_event = |EventCounts { event, buckets }| {
+            buckets.into_iter().map(move |BucketCount { bucket, count }| (bucket, event.clone(), count))
+        };
+        let mut rows: Vec<_> = answer.events.into_iter().flat_map(of_event).collect();
         rows.sort();
         rows
     }

@@ -4,7 +4,7 @@ use crate::calendar::Calendar;
 use crate::v1;
 use chrono_tz::Tz;
 
-pub use v1::{AsOf, CountRow, SessionRow};
+pub use v1::{AsOf, BucketCount, EventCounts, SessionRow};
 
 /// What a bucket of an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,12 +2,39 @@
 //!
 //! Sums stop at the largest number instead of beginning again from zero.
 
-use track_proto::v1::{CountRow, CountsAnswer, SessionRow, SessionsAnswer};
+use track_proto::v1::{CountsAnswer, SessionRow, SessionsAnswer};
 
-/// Counts by bucket and, in it, by the event's name in the order of its bytes.
-pub(crate) fn counts(answers: Vec<CountsAnswer>) -> Vec<CountRow> {
-    let mut rows: Vec<_> = answers.into_iter().flat_map(|answer| answer.rows).filter(|row| row.count > 0).collect();
-    rows.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket).then_with(|| a.event.cmp(&b.event)));
+/// Counts of several events.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// In the order of their bytes.
+    pub(crate) events: Vec<String>,
+    /// By bucket and, in it, in the order of the events.
+    pub(crate) rows: Vec<Count>,
+}
+
+/// How often an event happened in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Count {
+    pub(crate) bucket: i64,
+    /// Which of [`Counts::events`].
+    pub(crate) event: usize,
+    pub(crate) count: u64,
+}
+
+/// Counts by bucket and, in it, by the event's name.
+pub(crate) fn counts(answers: Vec<CountsAnswer>) -> Counts {
+    let mut of_events: Vec<_> = answers.into_iter().flat_map(|answer| answer.events).collect();
+    of_events.sort_unstable_by(|a, b| a.event.cmp(&b.event));
+    let (mut events, mut rows) = (Vec::<String>::new(), Vec::new());
+    for of_event in of_events {
+        if events.last() != Some(&of_event.event) {
+            events.push(of_event.event);
+        }
+        let (event, counted) = (events.len() - 1, of_event.buckets.iter().filter(|of_bucket| of_bucket.count > 0));
+        rows.extend(counted.map(|of_bucket| Count { bucket: of_bucket.bucket, event, count: of_bucket.count }));
+    }
+    rows.sort_unstable();
     rows.dedup_by(|next, sum| {
         let same = next.bucket == sum.bucket && next.event == sum.event;
         if same {
@@ -15,7 +42,7 @@ pub(crate) fn counts(answers: Vec<CountsAnswer>) -> Vec<CountRow> {
         }
         same
     });
-    rows
+    Counts { events, rows }
 }
 
 /// Sessions by bucket.
@@ -38,9 +65,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use track_proto::v1::{BucketCount, EventCounts};
 
-    fn count(bucket: i64, event: &str, count: u64) -> CountRow {
-        CountRow { bucket, event: event.into(), count }
+    fn answer(rows: &[(i64, &str, u64)]) -> CountsAnswer {
+        let events = rows.iter().map(|(bucket, event, count)| EventCounts {
+            event: (*event).into(),
+            buckets: vec![BucketCount { bucket: *bucket, count: *count }],
+        });
+        CountsAnswer { as_of: None, events: events.collect() }
+    }
+
+    fn named(counts: &Counts) -> Vec<(i64, &str, u64)> {
+        counts.rows.iter().map(|row| (row.bucket, counts.events[row.event].as_str(), row.count)).collect()
     }
 
     fn session(bucket: i64, count: u64, duration_ms_sum: u64) -> SessionRow {
@@ -49,8 +85,8 @@ mod tests {
 
     #[test]
     fn sums_do_not_wrap() {
-        let answer = CountsAnswer { as_of: None, rows: vec![count(1, "play", u64::MAX - 1)] };
-        assert_eq!(counts(vec![answer.clone(), answer]), [count(1, "play", u64::MAX)]);
+        let answer = answer(&[(1, "play", u64::MAX - 1)]);
+        assert_eq!(named(&counts(vec![answer.clone(), answer])), [(1, "play", u64::MAX)]);
         let answer = SessionsAnswer { as_of: None, rows: vec![session(1, u64::MAX, u64::MAX)] };
         assert_eq!(sessions(vec![answer.clone(), answer]), [session(1, u64::MAX, u64::MAX)]);
     }
@@ -66,13 +102,14 @@ mod tests {
             for (bucket, event, count) in answers.iter().flatten() {
                 *sums.entry((*bucket, event.clone())).or_default() += count;
             }
-            let expected: Vec<_> =
-                sums.iter().filter(|(_, sum)| **sum > 0).map(|((bucket, event), sum)| count(*bucket, event, *sum)).collect();
-            let answers = answers.into_iter().map(|rows| CountsAnswer {
-                as_of: None,
-                rows: rows.iter().map(|(bucket, event, n)| count(*bucket, event, *n)).collect(),
+            let counted = sums.iter().filter(|(_, sum)| **sum > 0);
+            let expected: Vec<_> = counted.map(|((bucket, event), sum)| (*bucket, event.as_str(), *sum)).collect();
+            let answers = answers.iter().map(|rows| {
+                let rows: Vec<_> = rows.iter().map(|(bucket, event, n)| (*bucket, event.as_str(), *n)).collect();
+                answer(&rows)
             });
-            prop_assert_eq!(counts(answers.collect()), expected);
+            let merged = counts(answers.collect());
+            prop_assert_eq!(named(&merged), expected);
         }
 
         #[test]

@@ -1,14 +1,15 @@
 //! The JSON of an answer, written straight to its bytes.
 
+use crate::merge::{Count, Counts};
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use track_proto::calendar::Calendar;
-use track_proto::v1::{CountRow, SessionRow};
+use track_proto::v1::SessionRow;
 
-/// `{"status":"success","data":[{"date":"2025-01-01","play":24,"stop":22}]}`: rows as [`crate::merge::counts`] leaves them.
+/// `{"status":"success","data":[{"date":"2025-01-01","play":24,"stop":22}]}`.
 /// `missing` partitions, where there are any, are named at the end.
-pub(crate) fn counts(calendar: &Calendar, rows: &[CountRow], missing: &[u32]) -> Bytes {
-    success(CountsByDate { calendar, rows }, missing)
+pub(crate) fn counts(calendar: &Calendar, counts: &Counts, missing: &[u32]) -> Bytes {
+    success(CountsByDate { calendar, counts }, missing)
 }
 
 /// `{"status":"success","data":[{"date":"2025-01-01","totalDuration":7200,"sessionCount":15,"averageDuration":480}]}`:
@@ -32,20 +33,22 @@ fn success(data: impl Serialize, missing_partitions: &[u32]) -> Bytes {
 
 struct CountsByDate<'a> {
     calendar: &'a Calendar,
-    rows: &'a [CountRow],
+    counts: &'a Counts,
 }
 
 impl Serialize for CountsByDate<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let buckets = self.rows.chunk_by(|a, b| a.bucket == b.bucket);
-        serializer.collect_seq(buckets.map(|rows| CountsOfDate { calendar: self.calendar, rows }))
+        let Self { calendar, counts } = self;
+        let buckets = counts.rows.chunk_by(|a, b| a.bucket == b.bucket);
+        serializer.collect_seq(buckets.map(|rows| CountsOfDate { calendar, events: &counts.events, rows }))
     }
 }
 
 /// The rows of one bucket, at least one.
 struct CountsOfDate<'a> {
     calendar: &'a Calendar,
-    rows: &'a [CountRow],
+    events: &'a [String],
+    rows: &'a [Count],
 }
 
 impl Serialize for CountsOfDate<'_> {
@@ -53,7 +56,7 @@ impl Serialize for CountsOfDate<'_> {
         let mut map = serializer.serialize_map(Some(1 + self.rows.len()))?;
         map.serialize_entry("date", &self.calendar.label(self.rows[0].bucket))?;
         for row in self.rows {
-            map.serialize_entry(&row.event, &row.count)?;
+            map.serialize_entry(&self.events[row.event], &row.count)?;
         }
         map.end()
     }
@@ -94,14 +97,20 @@ mod tests {
     use super::*;
     use chrono_tz::Tz;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
     use track_proto::view::{GroupBy, WeekStart};
 
     fn calendar(group_by: GroupBy) -> Calendar {
         Calendar { start_day: 0, end_day: 30_000, group_by, week_start: WeekStart::Sunday, timezone: Tz::UTC }
     }
 
-    fn count(bucket: i64, event: &str, count: u64) -> CountRow {
-        CountRow { bucket, event: event.into(), count }
+    /// Rows in their order.
+    fn counted(rows: &[(i64, &str, u64)]) -> Counts {
+        let events: BTreeSet<&str> = rows.iter().map(|(_, event, _)| *event).collect();
+        let place = |event: &str| events.iter().position(|known| *known == event).unwrap();
+        let rows =
+            rows.iter().map(|(bucket, event, count)| Count { bucket: *bucket, event: place(event), count: *count });
+        Counts { rows: rows.collect(), events: events.iter().map(|event| (*event).to_owned()).collect() }
     }
 
     fn text(bytes: &Bytes) -> &str {
@@ -110,7 +119,7 @@ mod tests {
 
     #[test]
     fn counts_have_a_row_a_date() {
-        let rows = [count(20_089, "play", 24), count(20_089, "stop", 22), count(20_091, "play", 1)];
+        let rows = counted(&[(20_089, "play", 24), (20_089, "stop", 22), (20_091, "play", 1)]);
         assert_eq!(
             text(&counts(&calendar(GroupBy::Day), &rows, &[])),
             r#"{"status":"success","data":[{"date":"2025-01-01","play":24,"stop":22},{"date":"2025-01-03","play":1}]}"#
@@ -120,14 +129,14 @@ mod tests {
     #[test]
     fn hours_have_their_own_label() {
         assert_eq!(
-            text(&counts(&calendar(GroupBy::Hour), &[count(20_089 * 24 + 13, "play", 1)], &[])),
+            text(&counts(&calendar(GroupBy::Hour), &counted(&[(20_089 * 24 + 13, "play", 1)]), &[])),
             r#"{"status":"success","data":[{"date":"2025-01-01T13:00","play":1}]}"#
         );
     }
 
     #[test]
     fn any_name_is_a_plain_key() {
-        let rows = [count(0, "\"", 1), count(0, "__proto__", 2), count(0, "constructor", 3), count(0, "🎵", u64::MAX)];
+        let rows = counted(&[(0, "\"", 1), (0, "__proto__", 2), (0, "constructor", 3), (0, "🎵", u64::MAX)]);
         assert_eq!(
             text(&counts(&calendar(GroupBy::Day), &rows, &[])),
             r#"{"status":"success","data":[{"date":"1970-01-01","\"":1,"__proto__":2,"constructor":3,"🎵":18446744073709551615}]}"#
@@ -136,7 +145,7 @@ mod tests {
 
     #[test]
     fn nothing_is_an_empty_list_and_the_missing_are_named() {
-        assert_eq!(text(&counts(&calendar(GroupBy::Day), &[], &[])), r#"{"status":"success","data":[]}"#);
+        assert_eq!(text(&counts(&calendar(GroupBy::Day), &counted(&[]), &[])), r#"{"status":"success","data":[]}"#);
         assert_eq!(
             text(&sessions(&calendar(GroupBy::Day), &[], &[1, 7])),
             r#"{"status":"success","data":[],"missingPartitions":[1,7]}"#

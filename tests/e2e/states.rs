@@ -98,14 +98,14 @@ fn what_tells_two_states_apart_is_named() {
     folded_anew(dir, other_pair, |start| one_partition(start).flag("--session-pair", "dial:hang up"));
     let differs = run(&["verify", data, data_pair]);
     let missing = format!(
-        "partition 0  offset 4  differs: day-sessions: day 2025-01-01, session pair 0: missing in {data_pair}\n"
+        "partition 0  offset 4  differs: quarter-sessions: day 2025-01-01, session pair 0: missing in {data_pair}\n"
     );
     assert_eq!((differs.code, &differs.printed), (Some(1), &missing), "{differs:?}");
     let differs = run(&["verify", data_pair, data]);
     assert_eq!((differs.code, &differs.printed), (Some(1), &missing), "{differs:?}");
     folded_anew(dir, other_limit, |start| one_partition(start).flag("--session-max-duration", "1h"));
     let differs = run(&["verify", data, data_limit, "--partition", "0"]);
-    let value = "partition 0  offset 4  differs: day-sessions: day 2025-01-01, session pair 0: another value\n";
+    let value = "partition 0  offset 4  differs: quarter-sessions: day 2025-01-01, session pair 0: another value\n";
     assert_eq!((differs.code, &*differs.printed), (Some(1), value), "{differs:?}");
 
     // One that is elsewhere can't be compared.

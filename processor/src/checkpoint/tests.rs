@@ -86,7 +86,7 @@ impl Bench {
             let key = [next_offset.to_be_bytes(), row.to_be_bytes()].concat();
             self.store.put(
                 &mut batch,
-                Family::DayCounts,
+                Family::StretchCounts,
                 &key,
                 &[&[0; 4], blake3::hash(&key).as_bytes().as_slice()].concat(),
             );
@@ -129,7 +129,7 @@ impl Bench {
         let store = Store::open(&folder, &self.identity, SPANS, &self.memory).unwrap();
         assert_eq!(store.progress().unwrap().unwrap().next_offset, next_offset);
         let (mut rows, view) = (0, store.view());
-        view.scan(Family::DayCounts, &[], &[0xff; 16], |key, _| {
+        view.scan(Family::StretchCounts, &[], &[0xff; 16], |key, _| {
             assert!(Offset::from_be_bytes(*key.first_chunk().unwrap()) <= next_offset);
             rows += 1;
             Ok(())

@@ -8,6 +8,7 @@ use crate::sessions;
 use crate::state::counts;
 use crate::state::identity::Identity;
 use crate::state::store::{Memory, Store};
+use crate::state::stretches::{Day, Stretch};
 use crate::state::ttl::ARRIVAL_SECONDS;
 use crate::state::working_set::{Budget, WorkingSet};
 use rocksdb::WriteBatch;
@@ -187,13 +188,34 @@ fn what_is_over_is_no_part_of_it() {
         Stamp::write(touched, &mut value);
         value.extend_from_slice(&[0, 1]);
         let mut batch = WriteBatch::default();
-        store.put(&mut batch, Family::DayCounts, &counts::total_key(0, "long ago"), &value);
+        store.put(&mut batch, Family::QuarterCounts, &counts::total_key(0, "long ago"), &value);
         store.write(batch).unwrap();
     };
     put(before.stream_time_s - SPANS.retention);
     assert_eq!(digest_of(&store), before);
     put(before.stream_time_s - SPANS.retention + 1);
     assert_eq!(digest_of(&store).rows, before.rows + 1);
+}
+
+#[test]
+fn a_day_that_is_over_is_no_part_of_its_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    fold(&store, &log(), 1_000, false);
+    let now = digest_of(&store).stream_time_s;
+    let put = |days: &[(u8, u32)]| {
+        let mut stretch = Stretch::default();
+        days.iter().for_each(|(at, touched)| stretch.put(Day { at: *at, touched: *touched, sums: Count::ONE }));
+        let mut value = Vec::new();
+        stretch.write(&mut value);
+        let mut batch = WriteBatch::default();
+        store.put(&mut batch, Family::StretchCounts, &counts::stretch_key(0, "long ago"), &value);
+        store.write(batch).unwrap();
+        (digest_of(&store), hashes_of(&store))
+    };
+    let alone = put(&[(7, now)]);
+    assert_eq!(put(&[(3, now - SPANS.retention), (7, now)]), alone);
+    assert_ne!(put(&[(3, now - SPANS.retention + 1), (7, now)]).0.digest, alone.0.digest);
 }
 
 #[test]

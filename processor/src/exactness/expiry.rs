@@ -3,6 +3,9 @@
 use super::cases;
 use super::history::{NEW_YEAR_S, events, query, record, rules, tick};
 use super::partition::Partition;
+use crate::state::Family;
+use crate::state::counts::Count;
+use crate::state::stretches::Stretch;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use track_log::Record;
@@ -153,4 +156,30 @@ fn what_comes_in_the_first_moments_after_a_long_silence_is_kept() {
     let counts: Vec<_> = counts["2025-01-01"].iter().map(|(name, count)| (name.as_str(), *count)).collect();
     assert_eq!(counts, [("like", 1), ("play", 1), ("stop", 1)], "what is old is over, and an id counts once");
     assert_eq!(sessions["2025-01-01"].count, 1, "the play from before time was believed is still open");
+}
+
+#[test]
+fn a_day_that_is_over_is_off_the_row_that_it_shared() {
+    let partition = Partition::with_retention(&play_stop(), RETENTION_S);
+    let days_in_row = |partition: &Partition| {
+        let mut rows = Vec::new();
+        let row = |_: &[u8], value: &[u8]| {
+            rows.push(Stretch::<Count>::read(value).unwrap().len());
+            Ok(())
+        };
+        partition.store().view().scan(Family::StretchCounts, &[], &[0xff; 64], row).unwrap();
+        rows
+    };
+    let mut log = Log::new();
+    log.push(&event("like", 0, NEW_YEAR_S));
+    log.push(&event("like", 24 * 60, NEW_YEAR_S + 1));
+    partition.fold(&log.0, 1);
+    assert_eq!(days_in_row(&partition), [2]);
+    // Of the two days, whose retention ends within a second, the first is over when a third comes.
+    log.push(&event("like", 2 * 24 * 60, NEW_YEAR_S + RETENTION_S));
+    partition.fold(&log.0, 1);
+    assert_eq!(days_in_row(&partition), [2]);
+    let days = Query::days("2025-01-01".parse().unwrap(), "2025-01-03".parse().unwrap());
+    let dates: Vec<_> = partition.metrics(&days).into_keys().collect();
+    assert_eq!(dates, ["2025-01-02", "2025-01-03"]);
 }

@@ -2,19 +2,20 @@
 
 use crate::fold::fold;
 use crate::rules::{SessionPair, SessionRules};
+use crate::state::counts::Count;
 use crate::state::identity::Identity;
 use crate::state::progress::Progress;
 use crate::state::store::{Memory, Store};
 use crate::state::ttl::{ARRIVAL_SECONDS, Spans, Stamp};
 use crate::state::working_set::{Budget, WorkingSet};
-use crate::state::{Family, stream_time::StreamTime};
+use crate::state::{Family, session_sums, stream_time::StreamTime, stretches};
 use crate::{query, sessions};
 use std::cell::{Cell, RefCell};
 use tempfile::TempDir;
 use track_log::Record;
 use track_oracle::{Counts, GroupBy, Query, Rules, SessionSum, Sessions};
 use track_proto::calendar::{Calendar, day_of_date};
-use track_proto::view::{self, Question, WeekStart};
+use track_proto::view::{self, BucketCount, EventCounts, Question, WeekStart};
 
 /// 400 days.
 pub(super) const RETENTION_S: u32 = 400 * 24 * 60 * 60;
@@ -143,11 +144,13 @@ impl Partition {
 
     pub(super) fn metrics(&self, query: &Query) -> Counts {
         let question = question(query);
-        let (_, rows) = query::counts(&self.store().view(), self.spans, &question).unwrap();
+        let (_, events) = query::counts(&self.store().view(), self.spans, &question).unwrap();
         let mut counts = Counts::new();
-        for row in rows {
-            let before = counts.entry(question.calendar.label(row.bucket)).or_default().insert(row.event, row.count);
-            assert_eq!(before, None, "a bucket and event have one row");
+        for EventCounts { event, buckets } in events {
+            for BucketCount { bucket, count } in buckets {
+                let of_bucket = counts.entry(question.calendar.label(bucket)).or_default();
+                assert_eq!(of_bucket.insert(event.clone(), count), None, "an event and bucket have one count");
+            }
         }
         counts
     }
@@ -166,16 +169,21 @@ impl Partition {
         (self.metrics(query), self.sessions(query))
     }
 
-    /// Every row that is alive, in order, and what the progress says of time.
+    /// Every row that is alive, in order and with what is alive in it, and what the progress says of time.
     pub(super) fn live_rows(&self) -> (StreamTime, Vec<Row>) {
         let view = self.store().view();
         let progress = view.progress().unwrap();
         let mut rows = Vec::new();
         for family in Family::ALL {
             view.scan(family, &[], &[0xff; 64], |key, value| {
-                let (touched, _) = Stamp::split(value).unwrap();
-                if !self.spans.is_over(family.life(), touched, progress.stream_time) {
-                    rows.push((family.name(), key.to_vec(), value.to_vec()));
+                let is_over = |touched| self.spans.is_over(family.life(), touched, progress.stream_time);
+                let value = match family {
+                    Family::StretchCounts => stretches::alive::<Count>(value, is_over).unwrap(),
+                    Family::StretchSessions => stretches::alive::<session_sums::SessionSum>(value, is_over).unwrap(),
+                    _ => value.to_vec(),
+                };
+                if !is_over(Stamp::split(&value).unwrap().0) {
+                    rows.push((family.name(), key.to_vec(), value));
                 }
                 Ok(())
             })

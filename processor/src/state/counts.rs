@@ -3,15 +3,16 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | `user-counts` | user, NUL, day (4), event | stamp (4), quarters of [`Count`] |
-//! | `day-counts` | day (4), event | stamp (4), [`Count`] |
+//! | `stretch-counts` | stretch (4), event | [days](super::stretches) of [`Count`] |
 //! | `quarter-counts` | day (4), event | stamp (4), quarters of [`Count`] |
 //!
-//! `day-counts` and `quarter-counts` are written together; the first exists so that a year is read by days.
+//! `stretch-counts` and `quarter-counts` are written together; the first exists so that a year is a dozen rows an event.
 
 #[cfg(any(test, fuzzing))]
 use super::key::{Key, day_key, user_prefix};
 use super::key::{show_day, split_day, split_user};
 use super::quarters::Sums;
+use super::stretches::show_stretch;
 
 /// A number of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +69,19 @@ pub(crate) fn describe_user_key(key: &[u8]) -> Option<String> {
     Some(format!("user {user_id:?}, {}", describe_total_key(total)?))
 }
 
-/// A row over all users, for people.
+/// The key of a row of many days over all users.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn stretch_key(stretch: i32, event: &str) -> Key {
+    day_key(Key::new(), stretch, event.as_bytes())
+}
+
+/// A row of many days over all users, for people.
+pub(crate) fn describe_stretch_key(key: &[u8]) -> Option<String> {
+    let (stretch, event) = split_day(key)?;
+    Some(format!("{}, event {:?}", show_stretch(stretch), std::str::from_utf8(event).ok()?))
+}
+
+/// A row of a day over all users, for people.
 pub(crate) fn describe_total_key(key: &[u8]) -> Option<String> {
     let (day, event) = split_day(key)?;
     Some(format!("day {}, event {:?}", show_day(day), std::str::from_utf8(event).ok()?))
@@ -97,5 +110,8 @@ mod tests {
         assert_eq!(describe_total_key(&total_key(-1, "é")).as_deref(), Some(r#"day 1969-12-31, event "é""#));
         assert_eq!(describe_user_key(b"ann"), None);
         assert_eq!(describe_total_key(&[0; 3]), None);
+        let described = describe_stretch_key(&stretch_key(-1, "é"));
+        assert_eq!(described.as_deref(), Some(r#"days 1969-11-30 to 1969-12-31, event "é""#));
+        assert_eq!(describe_stretch_key(&[0; 3]), None);
     }
 }

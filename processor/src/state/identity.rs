@@ -8,7 +8,7 @@ use crate::SessionPair;
 pub(crate) const KEY: &[u8] = b"identity";
 
 /// The version of every layout on [the registry page](super). Raised with each change of one.
-pub(crate) const FORMAT_VERSION: u32 = 3;
+pub(crate) const FORMAT_VERSION: u32 = 4;
 
 /// Everything besides the log that the state is a function of.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,19 +8,20 @@
 //! | `marks` | [`marks`] | user, event_id | | 30 days after arrival |
 //! | `timelines` | [`timelines`] | user, pair, row | session edges | 30 days after the last arrival |
 //! | `user-counts` | [`counts`] | user, UTC day, event | count by quarter | retention after the last event |
-//! | `day-counts` | [`counts`] | UTC day, event | count | retention after the last event |
+//! | `stretch-counts` | [`counts`] | stretch, event | count by UTC day | each day: retention after its last event |
 //! | `quarter-counts` | [`counts`] | UTC day, event | count by quarter | retention after the last event |
 //! | `user-sessions` | [`session_sums`] | user, UTC day, pair | count and duration by quarter | retention after the last change |
-//! | `day-sessions` | [`session_sums`] | UTC day, pair | count and duration | retention after the last change |
+//! | `stretch-sessions` | [`session_sums`] | stretch, pair | count and duration by UTC day | each day: retention after its last change |
 //! | `quarter-sessions` | [`session_sums`] | UTC day, pair | count and duration by quarter | retention after the last change |
 //!
 //! A UTC day is a row and the quarters of its hours stand inside it, so that they expire together: an answer in one time
-//! zone never has what the same answer in another has lost. Everything but the `default` family begins its value with
-//! the [`ttl::Stamp`] of the last change; the reader and the compaction filter judge by it alone.
+//! zone never has what the same answer in another has lost. A stretch is 32 such days in one row, each with a stamp of its
+//! own. Everything but the `default` family begins its value with the [`ttl::Stamp`] of the last change; the reader and the
+//! compaction filter judge by it alone.
 //!
 //! Keys are big-endian and order as what they stand for. A user or a name ends with a NUL, which neither may contain.
 //! Family names are stable: one is never reused for another meaning, and a change of any layout here is a new
-//! [`identity::FORMAT_VERSION`].
+//! [`identity::FORMAT_VERSION`]. Retired: `day-counts`, `day-sessions` (format 3).
 
 pub(crate) mod counts;
 pub(crate) mod identity;
@@ -32,6 +33,7 @@ pub(crate) mod session_sums;
 pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod stream_time;
+pub(crate) mod stretches;
 pub(crate) mod sweep;
 pub(crate) mod timelines;
 pub(crate) mod ttl;
@@ -44,10 +46,10 @@ pub(crate) enum Family {
     Marks,
     Timelines,
     UserCounts,
-    DayCounts,
+    StretchCounts,
     QuarterCounts,
     UserSessions,
-    DaySessions,
+    StretchSessions,
     QuarterSessions,
 }
 
@@ -56,10 +58,10 @@ impl Family {
         Self::Marks,
         Self::Timelines,
         Self::UserCounts,
-        Self::DayCounts,
+        Self::StretchCounts,
         Self::QuarterCounts,
         Self::UserSessions,
-        Self::DaySessions,
+        Self::StretchSessions,
         Self::QuarterSessions,
     ];
 
@@ -69,10 +71,10 @@ impl Family {
             Self::Marks => "marks",
             Self::Timelines => "timelines",
             Self::UserCounts => "user-counts",
-            Self::DayCounts => "day-counts",
+            Self::StretchCounts => "stretch-counts",
             Self::QuarterCounts => "quarter-counts",
             Self::UserSessions => "user-sessions",
-            Self::DaySessions => "day-sessions",
+            Self::StretchSessions => "stretch-sessions",
             Self::QuarterSessions => "quarter-sessions",
         }
     }
@@ -82,10 +84,10 @@ impl Family {
         match self {
             Self::Marks | Self::Timelines => ttl::Life::Arrival,
             Self::UserCounts
-            | Self::DayCounts
+            | Self::StretchCounts
             | Self::QuarterCounts
             | Self::UserSessions
-            | Self::DaySessions
+            | Self::StretchSessions
             | Self::QuarterSessions => ttl::Life::Retention,
         }
     }

@@ -50,6 +50,7 @@ impl<S: Sums> Quarters<S> {
         if self.0.spilled() { self.0.capacity() * size_of::<(u8, S)>() } else { 0 }
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, S)> + '_ {
         self.0.iter().copied()
     }
@@ -70,18 +71,24 @@ impl<S: Sums> Quarters<S> {
         }
     }
 
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let mut quarters = SmallVec::new();
-        while let Some((quarter, rest)) = bytes.split_first() {
-            bytes = rest;
-            let sums = S::read(|| read_varint(&mut bytes))?;
-            if *quarter > 95 || quarters.last().is_some_and(|(last, _)| last >= quarter) {
-                return None;
-            }
-            quarters.push((*quarter, sums));
-        }
-        Some(Self(quarters))
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        read_quarters(bytes).collect::<Option<_>>().map(Self)
     }
+}
+
+/// The quarters of a row, ascending; ends after a `None` where they can't be read.
+pub(crate) fn read_quarters<S: Sums>(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u8, S)>> {
+    let mut least = 0;
+    std::iter::from_fn(move || {
+        let (quarter, rest) = bytes.split_first()?;
+        bytes = rest;
+        let sums = S::read(|| read_varint(&mut bytes)).filter(|_| (least..96).contains(quarter));
+        least = quarter.saturating_add(1);
+        if sums.is_none() {
+            bytes = &[];
+        }
+        Some(sums.map(|sums| (*quarter, sums)))
+    })
 }
 
 /// Writes the numbers of `sums` alone.
@@ -89,12 +96,6 @@ pub(crate) fn write_sums<S: Sums>(sums: S, into: &mut Vec<u8>) {
     for number in sums.numbers().as_ref() {
         write_varint(*number, into);
     }
-}
-
-/// Reads the numbers that [`write_sums`] wrote, and nothing behind them.
-pub(crate) fn read_sums<S: Sums>(mut bytes: &[u8]) -> Option<S> {
-    let sums = S::read(|| read_varint(&mut bytes))?;
-    bytes.is_empty().then_some(sums)
 }
 
 pub(crate) fn write_varint(number: u64, into: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | `user-sessions` | user, NUL, day (4), pair (1) | stamp (4), quarters of [`SessionSum`] |
-//! | `day-sessions` | day (4), pair (1) | stamp (4), [`SessionSum`] |
+//! | `stretch-sessions` | stretch (4), pair (1) | [days](super::stretches) of [`SessionSum`] |
 //! | `quarter-sessions` | day (4), pair (1) | stamp (4), quarters of [`SessionSum`] |
 //!
 //! The pair is its index among the configured session pairs, which [`super::identity`] pins.
@@ -12,6 +12,7 @@
 use super::key::{Key, day_key, user_prefix};
 use super::key::{show_day, split_day, split_user};
 use super::quarters::Sums;
+use super::stretches::show_stretch;
 
 /// A number of sessions and their total length. Negative only as a change; a stored one never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +75,21 @@ pub(crate) fn describe_user_key(key: &[u8]) -> Option<String> {
     Some(format!("user {user_id:?}, {}", describe_total_key(total)?))
 }
 
-/// A row over all users, for people.
+/// The key of a row of many days over all users.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn stretch_key(stretch: i32, pair: u8) -> Key {
+    day_key(Key::new(), stretch, &[pair])
+}
+
+/// A row of many days over all users, for people.
+pub(crate) fn describe_stretch_key(key: &[u8]) -> Option<String> {
+    match split_day(key)? {
+        (stretch, [pair]) => Some(format!("{}, session pair {pair}", show_stretch(stretch))),
+        _ => None,
+    }
+}
+
+/// A row of a day over all users, for people.
 pub(crate) fn describe_total_key(key: &[u8]) -> Option<String> {
     match split_day(key)? {
         (day, [pair]) => Some(format!("day {}, session pair {pair}", show_day(day))),
@@ -103,5 +118,8 @@ mod tests {
         assert_eq!(described.as_deref(), Some(r#"user "ann", day 2025-01-01, session pair 1"#));
         assert_eq!(describe_total_key(&total_key(0, 0)).as_deref(), Some("day 1970-01-01, session pair 0"));
         assert_eq!(describe_total_key(&[0; 6]), None);
+        let described = describe_stretch_key(&stretch_key(0, 1));
+        assert_eq!(described.as_deref(), Some("days 1970-01-01 to 1970-02-01, session pair 1"));
+        assert_eq!(describe_stretch_key(&[0; 6]), None);
     }
 }

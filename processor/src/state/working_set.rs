@@ -251,8 +251,9 @@ impl WorkingSet {
             users.get(*index).write_timelines(prefix, store, &mut batch);
         }
         let (counts, sessions) = (&mut self.total_counts, &mut self.total_sessions);
-        counts.write(store, &mut batch, (Family::QuarterCounts, Family::DayCounts), spans, name)?;
-        sessions.write(store, &mut batch, (Family::QuarterSessions, Family::DaySessions), spans, pair)?;
+        let now = progress.stream_time;
+        counts.write(store, &mut batch, (Family::QuarterCounts, Family::StretchCounts), spans, now, name)?;
+        sessions.write(store, &mut batch, (Family::QuarterSessions, Family::StretchSessions), spans, now, pair)?;
         batch.put(progress::KEY, progress.encode());
         self.batch_bytes = batch.size_in_bytes();
         store.write(batch)?;

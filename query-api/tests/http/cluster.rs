@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use track_proto::v1::partitions_server::{Partitions, PartitionsServer};
 use track_proto::v1::{
-    AsOf, CountRow, CountsAnswer, DigestAnswer, DigestRequest, Owner, PartitionState, PartitionStatus, QueryRequest,
-    RowHashes, RowsRequest, SessionRow, SessionsAnswer, StatusAnswer, StatusRequest,
+    AsOf, BucketCount, CountsAnswer, DigestAnswer, DigestRequest, EventCounts, Owner, PartitionState, PartitionStatus,
+    QueryRequest, RowHashes, RowsRequest, SessionRow, SessionsAnswer, StatusAnswer, StatusRequest,
 };
 use track_query_api::owners::{Connect, Owners, channel};
 use track_query_api::{Config, QueryApi};
@@ -105,8 +105,11 @@ fn as_of() -> Option<AsOf> {
 impl Partitions for Processor {
     async fn counts(&self, request: Request<QueryRequest>) -> Result<Response<CountsAnswer>, Status> {
         let Behaviour::Counts(rows) = self.behave(request).await? else { panic!("was told to answer sessions") };
-        let rows = rows.into_iter().map(|(bucket, event, count)| CountRow { bucket, event: event.into(), count });
-        Ok(Response::new(CountsAnswer { as_of: as_of(), rows: rows.collect() }))
+        let events = rows.into_iter().map(|(bucket, event, count)| EventCounts {
+            event: event.into(),
+            buckets: vec![BucketCount { bucket, count }],
+        });
+        Ok(Response::new(CountsAnswer { as_of: as_of(), events: events.collect() }))
     }
 
     async fn sessions(&self, request: Request<QueryRequest>) -> Result<Response<SessionsAnswer>, Status> {

@@ -3,8 +3,9 @@
 //! A row is not read when it is first changed but with others before it is written: one ordered read of many is cheaper
 //! than many reads.
 
-use crate::state::quarters::{Quarters, Sums, write_sums};
+use crate::state::quarters::{Quarters, Sums};
 use crate::state::stream_time::Moment;
+use crate::state::stretches::Day;
 use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds};
 
 /// A day's row as it will be written.
@@ -81,10 +82,9 @@ impl<S: Sums> DayRow<S> {
         self.sums.quarters.encode(value);
     }
 
-    /// The value of the row that has the day as a whole, after [`DayRow::write`].
-    pub(super) fn write_total(&self, value: &mut Vec<u8>) {
-        value.truncate(Stamp::BYTES);
-        write_sums(self.sums.quarters.total(), value);
+    /// The day as a whole, of which it is the day `at` in its stretch.
+    pub(super) fn total(&self, at: u8) -> Day<S> {
+        Day { at, touched: self.sums.touched, sums: self.sums.quarters.total() }
     }
 
     /// Bytes that it has beside its own size.
