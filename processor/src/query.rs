@@ -142,14 +142,15 @@ fn scan<S: Sums>(
 
 /// A row that is wanted.
 struct Row<'r> {
-    /// Or the stretch.
+    /// Where the row is of a stretch, the stretch.
     day: i32,
     subject: &'r [u8],
     touched: StreamSeconds,
     sums: &'r [u8],
 }
 
-/// What a row says, where `wanted` says yes to its stamp and subject. `key` begins with the day.
+/// What a row says, where `wanted` says yes to its stamp and subject. `key` begins with the day, or the
+/// stretch.
 fn pick<'r>(
     key: &'r [u8],
     value: &'r [u8],
@@ -198,7 +199,8 @@ impl<S: Sums> Buckets<S> {
     }
 }
 
-/// Where days go, asked of the calendar once per day: rows come in the order of their stretches, at the least.
+/// Where days go, asked of the calendar once per day: rows come in the order of their stretches, at the least, and the days that
+/// are cut once more.
 struct DayMaps<'a> {
     calendar: &'a Calendar,
     stretch: i32,

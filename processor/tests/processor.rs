@@ -19,7 +19,7 @@ use track_log::{Append, NewRecord, Position, ReadLog};
 use track_processor::{Config, OpenError, PartitionsService, Processor, ProcessorError, SessionPair};
 use track_proto::v1::partitions_client::PartitionsClient;
 use track_proto::v1::partitions_server::PartitionsServer;
-use track_proto::v1::{BucketCount, Event, EventCounts, PartitionState, QueryRequest, SessionRow};
+use track_proto::v1::{BucketCount, CountsAnswer, Event, EventCounts, PartitionState, QueryRequest, SessionRow};
 use track_proto::{clock::Clock, event};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -129,13 +129,7 @@ impl Track {
 
     async fn counts(&self, request: QueryRequest) -> Vec<(i64, String, u64)> {
         self.applied().await;
-        let answer = self.client().counts(request).await.unwrap().into_inner();
-        let of_event = |EventCounts { event, buckets }| {
-            buckets.into_iter().map(move |BucketCount { bucket, count }| (bucket, event.clone(), count))
-        };
-        let mut rows: Vec<_> = answer.events.into_iter().flat_map(of_event).collect();
-        rows.sort();
-        rows
+        rows_of(self.client().counts(request).await.unwrap().into_inner())
     }
 
     /// (bucket, sessions, seconds).
@@ -154,6 +148,16 @@ impl Track {
         rows.sort_unstable();
         rows
     }
+}
+
+/// (bucket, event, count), in order.
+fn rows_of(answer: CountsAnswer) -> Vec<(i64, String, u64)> {
+    let of_event = |EventCounts { event, buckets }| {
+        buckets.into_iter().map(move |BucketCount { bucket, count }| (bucket, event.clone(), count))
+    };
+    let mut rows: Vec<_> = answer.events.into_iter().flat_map(of_event).collect();
+    rows.sort();
+    rows
 }
 
 async fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -370,8 +374,8 @@ async fn a_question_waits_for_the_position_it_names() {
     });
     assert_eq!(track.append([event("ann", "like", NEW_YEAR_MS)]).await, [Position { partition: 0, offset: 0 }]);
     let answer = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap();
-    assert_eq!(answer.rows.len(), 1);
     assert_eq!(answer.as_of.unwrap().next_offset, 1);
+    assert_eq!(rows_of(answer), [(DAY, "like".into(), 1)]);
     track.stop().await.unwrap();
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Counts {
     pub(crate) rows: Vec<Count>,
 }
 
-/// How often an event happened in a bucket.
+/// How often an event happened in a bucket; in the order of its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Count {
     pub(crate) bucket: i64,
@@ -67,12 +67,17 @@ mod tests {
     use std::collections::BTreeMap;
     use track_proto::v1::{BucketCount, EventCounts};
 
+    /// Each event once, its buckets in the order in which they come.
     fn answer(rows: &[(i64, &str, u64)]) -> CountsAnswer {
-        let events = rows.iter().map(|(bucket, event, count)| EventCounts {
-            event: (*event).into(),
-            buckets: vec![BucketCount { bucket: *bucket, count: *count }],
-        });
-        CountsAnswer { as_of: None, events: events.collect() }
+        let mut events: Vec<EventCounts> = Vec::new();
+        for (bucket, event, count) in rows {
+            let of_bucket = BucketCount { bucket: *bucket, count: *count };
+            match events.iter_mut().find(|of_event| of_event.event == *event) {
+                Some(of_event) => of_event.buckets.push(of_bucket),
+                None => events.push(EventCounts { event: (*event).into(), buckets: vec![of_bucket] }),
+            }
+        }
+        CountsAnswer { as_of: None, events }
     }
 
     fn named(counts: &Counts) -> Vec<(i64, &str, u64)> {

@@ -3,12 +3,13 @@
 use super::*;
 use crate::SessionPair;
 use crate::fold;
+use crate::query;
 use crate::rules::SessionRules;
 use crate::sessions;
 use crate::state::counts;
 use crate::state::identity::Identity;
 use crate::state::store::{Memory, Store};
-use crate::state::stretches::{Day, Stretch};
+use crate::state::stretches::{Day, Stretch, stretch_of};
 use crate::state::ttl::ARRIVAL_SECONDS;
 use crate::state::working_set::{Budget, WorkingSet};
 use rocksdb::WriteBatch;
@@ -17,6 +18,7 @@ use std::path::Path;
 use track_log::Record;
 use track_proto::calendar::DAY_MS;
 use track_proto::event::{self, Event};
+use track_proto::v1::QueryRequest;
 
 /// 2025-01-01T00:00:00Z.
 const NEW_YEAR_MS: i64 = 1_735_689_600_000;
@@ -56,10 +58,14 @@ fn log() -> Vec<Record> {
     (0..40 * 24).map(record).collect()
 }
 
+fn rules() -> (SessionRules, sessions::Rules) {
+    let pairs = vec![SessionPair { open: "play".into(), close: "stop".into() }];
+    (SessionRules::new(pairs).unwrap(), sessions::Rules::new(30 * DAY_MS, i64::from(ARRIVAL_SECONDS) * 1000))
+}
+
 /// Folds in batches of `size`, with a flush after each where `flushes`.
 fn fold(store: &Store, records: &[Record], size: usize, flushes: bool) {
-    let rules = SessionRules::new(vec![SessionPair { open: "play".into(), close: "stop".into() }]).unwrap();
-    let session_rules = sessions::Rules::new(30 * DAY_MS, i64::from(ARRIVAL_SECONDS) * 1000);
+    let (rules, session_rules) = rules();
     let mut working = WorkingSet::new(SPANS, &Budget::new(1 << 20));
     for batch in records.chunks(size) {
         let before = store.progress().unwrap().unwrap_or_default();
@@ -216,6 +222,34 @@ fn a_day_that_is_over_is_no_part_of_its_row() {
     let alone = put(&[(7, now)]);
     assert_eq!(put(&[(3, now - SPANS.retention), (7, now)]), alone);
     assert_ne!(put(&[(3, now - SPANS.retention + 1), (7, now)]).0.digest, alone.0.digest);
+}
+
+#[test]
+fn a_row_of_days_that_is_none_is_noticed_by_whoever_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let log = log();
+    fold(&store, &log[..3], 3, false);
+    let now = digest_of(&store).stream_time_s;
+    let (stretch, at) = stretch_of(20_089);
+    // One day twice.
+    let mut value = Vec::new();
+    Stamp::write(now + 1, &mut value);
+    value.extend_from_slice(&[at, 0, 1, at, 0, 1]);
+    let mut batch = WriteBatch::default();
+    store.put(&mut batch, Family::StretchCounts, &counts::stretch_key(stretch, "like"), &value);
+    store.write(batch).unwrap();
+
+    let is_damage = |error: StoreError| matches!(error, StoreError::Damaged(Damaged { kind: "stretch-counts" }));
+    let view = store.view();
+    assert!(is_damage(digest(view.whole().unwrap(), 0, SPANS, || true).unwrap_err()));
+    let request = QueryRequest { start_day: 20_089, end_day: 20_089, ..QueryRequest::default() };
+    assert!(is_damage(query::counts(&view, SPANS, &request.try_into().unwrap()).unwrap_err()));
+    let (rules, session_rules) = rules();
+    let mut working = WorkingSet::new(SPANS, &Budget::new(1 << 20));
+    let before = store.progress().unwrap().unwrap();
+    let folded = fold::fold(&mut working, &store, &rules, &session_rules, before, &log[3..6], || true).unwrap();
+    assert!(is_damage(working.write(&store, folded.progress).unwrap_err()));
 }
 
 #[test]

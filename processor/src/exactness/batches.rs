@@ -2,7 +2,7 @@
 
 use super::cases;
 use super::history::{NEW_YEAR_S, events, records, rules};
-use super::partition::Partition;
+use super::partition::{Partition, check_totals};
 use proptest::prelude::*;
 use track_log::Record;
 use track_oracle::Event;
@@ -82,6 +82,7 @@ proptest! {
         cut.fold(&log, 1);
         prop_assert_eq!(at_once.progress(), cut.progress());
         prop_assert_eq!(at_once.live_rows(), cut.live_rows());
+        check_totals(&cut.live_rows().1);
     }
 }
 

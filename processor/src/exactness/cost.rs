@@ -34,7 +34,8 @@ fn cost_of(added: &[Event]) -> Vec<(u64, u64)> {
 fn an_edge_in_order_costs_the_same_however_long_the_history() {
     let added = (50_000..51_000).flat_map(|n| [event("play", n * MINUTE_MS), event("stop", n * MINUTE_MS + 1)]);
     let costs = cost_of(&added.collect::<Vec<_>>());
-    // The tail, the user's and the day's count; for a stop the user's and the day's sessions; the directory now and then.
+    // The tail, the counts of the user, the day and its stretch; for a stop their sessions too; the directory now and then. Stretches
+    // are in memory.
     let reads_max = costs.iter().map(|(reads, _)| *reads).max();
     assert!(reads_max <= Some(6), "{reads_max:?}");
     let (reads, writes) = costs.iter().fold((0, 0), |(reads, writes), cost| (reads + cost.0, writes + cost.1));

@@ -29,9 +29,10 @@ const ZONES: [Tz; 9] = [
     Tz::America__St_Johns,
     Tz::Pacific__Chatham,
 ];
-/// Midnights (UTC) around which things happen: a new year, three changes of summer time, a leap day.
-const MIDNIGHTS_MS: [i64; 5] =
-    [1_735_689_600_000, 1_743_292_800_000, 1_762_041_600_000, 1_743_811_200_000, 1_709_164_800_000];
+/// Midnights (UTC) around which things happen: a new year, three changes of summer time, a leap day, the first of all and of a
+/// stretch.
+const MIDNIGHTS_MS: [i64; 6] =
+    [1_735_689_600_000, 1_743_292_800_000, 1_762_041_600_000, 1_743_811_200_000, 1_709_164_800_000, 0];
 
 /// Two pairs, and sessions that are often too long.
 pub(super) fn rules() -> impl Strategy<Value = Rules> {

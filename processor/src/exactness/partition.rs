@@ -4,13 +4,16 @@ use crate::fold::fold;
 use crate::rules::{SessionPair, SessionRules};
 use crate::state::counts::Count;
 use crate::state::identity::Identity;
+use crate::state::key::split_day;
 use crate::state::progress::Progress;
+use crate::state::quarters::{Quarters, Sums};
 use crate::state::store::{Memory, Store};
 use crate::state::ttl::{ARRIVAL_SECONDS, Spans, Stamp};
 use crate::state::working_set::{Budget, WorkingSet};
 use crate::state::{Family, session_sums, stream_time::StreamTime, stretches};
 use crate::{query, sessions};
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use track_log::Record;
 use track_oracle::{Counts, GroupBy, Query, Rules, SessionSum, Sessions};
@@ -146,6 +149,8 @@ impl Partition {
         let question = question(query);
         let (_, events) = query::counts(&self.store().view(), self.spans, &question).unwrap();
         let mut counts = Counts::new();
+        let names: BTreeSet<_> = events.iter().map(|of_event| &of_event.event).collect();
+        assert_eq!(names.len(), events.len(), "each event once");
         for EventCounts { event, buckets } in events {
             for BucketCount { bucket, count } in buckets {
                 let of_bucket = counts.entry(question.calendar.label(bucket)).or_default();
@@ -191,6 +196,28 @@ impl Partition {
         }
         (StreamTime { now: progress.stream_time, suspect: progress.suspect }, rows)
     }
+}
+
+/// Checks that what is alive over all users by day is what is alive by quarter: they are written together.
+pub(super) fn check_totals(rows: &[Row]) {
+    totals::<Count>(rows, Family::StretchCounts, Family::QuarterCounts);
+    totals::<session_sums::SessionSum>(rows, Family::StretchSessions, Family::QuarterSessions);
+}
+
+fn totals<S: Sums>(rows: &[Row], by_day: Family, by_quarter: Family) {
+    let of = |family: Family| rows.iter().filter(move |(name, ..)| *name == family.name());
+    let (mut days, mut quarters) = (BTreeMap::new(), BTreeMap::new());
+    for (_, key, value) in of(by_day) {
+        let ((stretch, subject), (youngest, bytes)) = (split_day(key).unwrap(), Stamp::split(value).unwrap());
+        for day in stretches::read_days::<S>(youngest, bytes).map(Option::unwrap) {
+            days.insert((stretches::day_in(stretch, day.at), subject), (day.touched, day.sums));
+        }
+    }
+    for (_, key, value) in of(by_quarter) {
+        let (touched, bytes) = Stamp::split(value).unwrap();
+        quarters.insert(split_day(key).unwrap(), (touched, Quarters::<S>::decode(bytes).unwrap().total()));
+    }
+    assert_eq!(days, quarters, "{}", by_day.name());
 }
 
 impl Drop for Partition {

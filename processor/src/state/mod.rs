@@ -17,7 +17,7 @@
 //! A UTC day is a row and the quarters of its hours stand inside it, so that they expire together: an answer in one time
 //! zone never has what the same answer in another has lost. A stretch is 32 such days in one row, each with a stamp of its
 //! own. Everything but the `default` family begins its value with the [`ttl::Stamp`] of the last change; the reader and the
-//! compaction filter judge by it alone.
+//! compaction filter judge a row by it alone, and the reader the days of a stretch by theirs.
 //!
 //! Keys are big-endian and order as what they stand for. A user or a name ends with a NUL, which neither may contain.
 //! Family names are stable: one is never reused for another meaning, and a change of any layout here is a new

@@ -102,7 +102,13 @@ pub(crate) fn write_varint(number: u64, into: &mut Vec<u8>) {
     prost::encoding::encode_varint(number, into);
 }
 
+#[inline]
 pub(crate) fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    // Which nearly all numbers are.
+    if let [small @ 0..=0x7f, rest @ ..] = *bytes {
+        *bytes = rest;
+        return Some(u64::from(*small));
+    }
     prost::encoding::decode_varint(bytes).ok()
 }
 

@@ -81,8 +81,7 @@ impl<S: Sums> Stretch<S> {
     /// `None` where that is no value of a row.
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let (youngest, days) = Stamp::split(value)?;
-        let days: Vec<_> = read_days(youngest, days).collect::<Option<_>>()?;
-        days.is_sorted_by(|a, b| a.at < b.at).then_some(Self(days))
+        read_days(youngest, days).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -95,12 +94,14 @@ pub(crate) fn alive<S: Sums>(value: &[u8], is_over: impl Fn(StreamSeconds) -> bo
     Some(alive)
 }
 
-/// The days behind the stamp of a row's value; ends after a `None` where they can't be read.
+/// The days behind the stamp of a row's value, ascending; ends after a `None` where they can't be read.
 pub(crate) fn read_days<S: Sums>(youngest: StreamSeconds, mut bytes: &[u8]) -> impl Iterator<Item = Option<Day<S>>> {
+    let mut least = 0;
     std::iter::from_fn(move || {
         let (at, rest) = bytes.split_first()?;
         bytes = rest;
-        let day = read_day(*at, youngest, &mut bytes);
+        let day = read_day(*at, youngest, &mut bytes).filter(|_| least <= *at);
+        least = at.saturating_add(1);
         if day.is_none() {
             bytes = &[];
         }

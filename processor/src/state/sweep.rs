@@ -14,7 +14,7 @@ use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
 
 /// The key.
 const KEY: &[u8] = b"swept";
-/// How much stream time passes between two sweeps: a week, so that what is over stays for a week at most.
+/// How much stream time passes between two sweeps: a week, so that a row that is over stays for a week at most.
 const SWEEP_SECONDS: u32 = 7 * 24 * 60 * 60;
 /// How much is compacted between two looks at whether to stop, about.
 const SLICE_BYTES: usize = 64 << 20;

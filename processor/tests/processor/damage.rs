@@ -30,10 +30,7 @@ async fn answers(track: &Track) -> Answers {
         for question in questions() {
             match (track.client().counts(question.clone()).await, track.client().sessions(question).await) {
                 (Ok(counts), Ok(sessions)) => {
-                    let rows = counts.into_inner().rows.into_iter();
-                    let mut rows: Vec<_> = rows.map(|row| (row.bucket, row.event, row.count)).collect();
-                    rows.sort();
-                    answers.counts.push(rows);
+                    answers.counts.push(rows_of(counts.into_inner()));
                     let rows = sessions.into_inner().rows.into_iter();
                     let mut rows: Vec<_> = rows.map(|row| (row.bucket, row.count, row.duration_ms_sum)).collect();
                     rows.sort_unstable();

@@ -12,8 +12,8 @@ use crate::state::{Damaged, Family};
 use rocksdb::WriteBatch;
 use rustc_hash::FxHashMap;
 
-/// How many rows of days are kept in memory from one write to the next: a month of a hundred events.
-const ROWS_MAX: usize = 4_096;
+/// How many rows of days are kept in memory from one write to the next: a month of a hundred events. Tests pass it with less.
+const ROWS_MAX: usize = if cfg!(test) { 16 } else { 4_096 };
 
 /// Rows of one kind, by day and subject, and by stretch and subject.
 #[derive(Debug)]
