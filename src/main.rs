@@ -25,6 +25,7 @@ mod flags;
 mod limits;
 mod load;
 mod logging;
+mod memory;
 mod process;
 mod replay;
 mod roles;
@@ -38,21 +39,11 @@ use process::Process;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Working sets are many small pieces that come and go: the system's allocator spends a tenth of the fold on them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// mimalloc's number of the option that says how many milliseconds free memory waits before the system has it back
-/// (`mi_option_purge_delay`); whole regions of it wait ten times as long.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-/// A hundredth of mimalloc's own: in its ten seconds a fold frees 150 MiB and more, in other sizes than it asks for next.
-const PURGE_DELAY_MS: std::ffi::c_long = 10;
-
 /// How long threads that are still waiting for something may hold up the exit, once everything has been drained.
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    return_memory_soon();
+    memory::return_soon();
     let role = match cli::parse() {
         Task::Run(role) => role,
         Task::Load(flags) => return load::main(&flags),
@@ -85,13 +76,6 @@ fn main() -> ExitCode {
         tracing::error!("{error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Free memory goes back to the system while the fold goes on. `MIMALLOC_PURGE_DELAY` in the environment comes before.
-#[allow(unsafe_code, reason = "mimalloc has no safe way to set an option")]
-fn return_memory_soon() {
-    // SAFETY: a number is stored; there are no other threads yet.
-    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) };
 }
 
 /// A service that ended as it was told to.

@@ -4,7 +4,7 @@ use crate::admin::digest::States;
 use crate::admin::{self, Readiness};
 use crate::flags::{CommonFlags, PublicFlags, TlsFlags};
 use crate::server::{ServerError, Socket, tls};
-use crate::{clock, limits};
+use crate::{clock, limits, memory};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
@@ -31,6 +31,7 @@ impl Process {
     /// Where the system refuses.
     pub(crate) fn start(role: &'static str) -> anyhow::Result<Self> {
         limits::raise_open_files();
+        memory::trim_from_time_to_time();
         // The first in a process wins; both would be the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let metrics = admin::record_metrics(role)?;
