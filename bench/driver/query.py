@@ -44,7 +44,8 @@ def at_size(events, until, size, runs):
     python = duckdb_python()
     run("duckdb-import", [python, place.DUCKDB / "import.py", data / "events.csv", data / "events.duckdb"])
     (data / "events.csv").unlink()
-    with standalone(data).wait_ready() as track:
+    # Ready means that all of it is folded.
+    with standalone(data).wait_ready(within=3600) as track:
         load("--to", "nothing", "--url", track.url, *made)
         sides = {kind: {"track": Runs(), "duckdb": Runs()} for kind in KINDS}
         for _ in range(runs):

@@ -45,8 +45,8 @@ class Track(Process):
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def wait_ready(self, every=0.02):
-        wait_until("ready", lambda: get(self.admin, "/readyz")[0] == 200, self, every=every)
+    def wait_ready(self, every=0.02, within=600):
+        wait_until("ready", lambda: get(self.admin, "/readyz")[0] == 200, self, within=within, every=every)
         return self
 
     def folded(self):
