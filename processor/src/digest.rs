@@ -127,7 +127,7 @@ pub(crate) fn hash_rows(
 }
 
 /// Calls `row` with every row that is alive, in the digest's order, and what is alive in it.
-fn live_rows(
+pub(crate) fn live_rows(
     whole: Whole<'_>,
     spans: Spans,
     mut row: impl FnMut(Family, &[u8], &[u8]) -> ControlFlow<()>,

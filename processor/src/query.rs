@@ -91,45 +91,36 @@ fn scan<S: Sums>(
     let mut buckets = Buckets::default();
     let (first, last) = (*question.calendar.utc_days().start(), *question.calendar.utc_days().end());
 
-    if let Some(user_id) = &question.user_id {
-        let prefix = user_prefix(user_id);
-        let damaged = Damaged { kind: families.user.name() };
-        view.scan(families.user, &at_day(&prefix, first), &after_day(&prefix, last), |key, value| {
-            let picked = pick(&key[prefix.len()..], value, wanted, &damaged)?;
-            let Some(Row { day, subject, sums, .. }) = picked else { return Ok(()) };
-            if let Some(map) = maps.of(day) {
-                buckets.spread(map, sums).ok_or_else(|| damaged.clone())?;
-                buckets.hand_to(|buckets| row(subject, buckets));
+    // Of one user all days are read by quarters; over all users whole days first, and then those that the time zone cuts.
+    let (family, prefix, by_quarter) = if let Some(user_id) = &question.user_id {
+        (families.user, user_prefix(user_id), vec![(first, last)])
+    } else {
+        let mut cut = BTreeSet::new();
+        let damaged = Damaged { kind: families.stretch.name() };
+        let ((first, _), (last, _)) = (stretch_of(first), stretch_of(last));
+        view.scan(families.stretch, &at_day(&[], first), &after_day(&[], last), |key, value| {
+            let Some(Row { day: stretch, subject, touched, sums }) = pick(key, value, wanted, &damaged)? else {
+                return Ok(());
+            };
+            for day in read_days::<S>(touched, sums) {
+                let stretches::Day { at, touched, sums } = day.ok_or_else(|| damaged.clone())?;
+                let day = day_in(stretch, at);
+                match maps.of(day).filter(|_| !is_over(touched)) {
+                    None => {}
+                    Some(DayMap::Whole(bucket)) => buckets.add(*bucket, sums),
+                    Some(DayMap::Quarters(_)) => drop(cut.insert(day)),
+                }
             }
+            buckets.hand_to(|buckets| row(subject, buckets));
             Ok(())
         })?;
-        return Ok(progress);
-    }
-
-    // Whole days first; a day that the time zone cuts is read by quarters afterwards.
-    let mut cut = BTreeSet::new();
-    let damaged = Damaged { kind: families.stretch.name() };
-    let ((first, _), (last, _)) = (stretch_of(first), stretch_of(last));
-    view.scan(families.stretch, &at_day(&[], first), &after_day(&[], last), |key, value| {
-        let Some(Row { day: stretch, subject, touched, sums }) = pick(key, value, wanted, &damaged)? else {
-            return Ok(());
-        };
-        for day in read_days::<S>(touched, sums) {
-            let stretches::Day { at, touched, sums } = day.ok_or_else(|| damaged.clone())?;
-            let day = day_in(stretch, at);
-            match maps.of(day).filter(|_| !is_over(touched)) {
-                None => {}
-                Some(DayMap::Whole(bucket)) => buckets.add(*bucket, sums),
-                Some(DayMap::Quarters(_)) => drop(cut.insert(day)),
-            }
-        }
-        buckets.hand_to(|buckets| row(subject, buckets));
-        Ok(())
-    })?;
-    let damaged = Damaged { kind: families.quarter.name() };
-    for day in cut {
-        view.scan(families.quarter, &at_day(&[], day), &after_day(&[], day), |key, value| {
-            let Some(Row { day, subject, sums, .. }) = pick(key, value, wanted, &damaged)? else { return Ok(()) };
+        (families.quarter, Key::new(), cut.into_iter().map(|day| (day, day)).collect())
+    };
+    let damaged = Damaged { kind: family.name() };
+    for (first, last) in by_quarter {
+        view.scan(family, &at_day(&prefix, first), &after_day(&prefix, last), |key, value| {
+            let picked = pick(&key[prefix.len()..], value, wanted, &damaged)?;
+            let Some(Row { day, subject, sums, .. }) = picked else { return Ok(()) };
             if let Some(map) = maps.of(day) {
                 buckets.spread(map, sums).ok_or_else(|| damaged.clone())?;
                 buckets.hand_to(|buckets| row(subject, buckets));

@@ -11,9 +11,10 @@ use crate::state::store::{Memory, Store};
 use crate::state::ttl::{ARRIVAL_SECONDS, Spans, Stamp};
 use crate::state::working_set::{Budget, WorkingSet};
 use crate::state::{Family, session_sums, stream_time::StreamTime, stretches};
-use crate::{query, sessions};
+use crate::{digest, query, sessions};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use tempfile::TempDir;
 use track_log::Record;
 use track_oracle::{Counts, GroupBy, Query, Rules, SessionSum, Sessions};
@@ -179,21 +180,11 @@ impl Partition {
         let view = self.store().view();
         let progress = view.progress().unwrap();
         let mut rows = Vec::new();
-        for family in Family::ALL {
-            view.scan(family, &[], &[0xff; 64], |key, value| {
-                let is_over = |touched| self.spans.is_over(family.life(), touched, progress.stream_time);
-                let value = match family {
-                    Family::StretchCounts => stretches::alive::<Count>(value, is_over).unwrap(),
-                    Family::StretchSessions => stretches::alive::<session_sums::SessionSum>(value, is_over).unwrap(),
-                    _ => value.to_vec(),
-                };
-                if !is_over(Stamp::split(&value).unwrap().0) {
-                    rows.push((family.name(), key.to_vec(), value));
-                }
-                Ok(())
-            })
-            .unwrap();
-        }
+        let read = digest::live_rows(view.whole().unwrap(), self.spans, |family, key, value| {
+            rows.push((family.name(), key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        assert!(read.unwrap().is_continue());
         (StreamTime { now: progress.stream_time, suspect: progress.suspect }, rows)
     }
 }

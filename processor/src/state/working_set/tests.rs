@@ -105,11 +105,10 @@ fn memory_is_shared_out_evenly() {
     let _holder = budget.clone();
     let first = WorkingSet::new(SPANS, &budget);
     assert_eq!(first.share.bytes_max(), 1_000);
-    let second = WorkingSet::new(SPANS, &budget);
+    let mut second = WorkingSet::new(SPANS, &budget);
     assert_eq!(first.share.bytes_max(), 500);
     drop(first);
     assert_eq!(second.share.bytes_max(), 1_000);
-    let mut second = second;
     second.share.take(700);
     second.share.take(300);
     assert_eq!(budget.taken(), 300);
