@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a body that breaks what must hold is found by a panic")]
 
 use crate::body::{self, Rules};
-use crate::error::Refusal;
+use crate::error::{Reason, Refusal};
 use crate::inflight::Inflight;
 use crate::unpack::Encoding;
 use crate::{Config, Ingest};
@@ -113,7 +113,9 @@ async fn check_chunks(encoding: Option<&'static str>, sent: &[u8], chunk_bytes: 
     headers.extend(encoding.map(|encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding))));
     let whole = read(&headers, vec![sent]).await.map_err(|refusal| refusal.counted());
     let chunked = read(&headers, sent.chunks(chunk_bytes).collect()).await.map_err(|refusal| refusal.counted());
-    assert_eq!(whole, chunked);
+    // Of a body that is both damaged and too large, zstd may find the damage before it gives what comes before that.
+    let either = |read: &Result<Bytes, _>| matches!(read, Err(Some((Reason::Body | Reason::TooLarge, 1))));
+    assert!(whole == chunked || either(&whole) && either(&chunked), "{whole:?} {chunked:?}");
     assert!(whole.is_ok_and(|body| body.len() <= BODY.bytes_max) || chunked.is_err());
 }
 
