@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(flags.public.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(flags.common.admin_listen.to_string(), "127.0.0.1:8081");
         assert_eq!(flags.data_dir.to_str(), Some("./track-data"));
-        assert_eq!(flags.partitions, 4);
+        assert_eq!(flags.partitions, None);
         assert_eq!(flags.common.drain_timeout, Duration::from_secs(30));
         assert_eq!(flags.fold.retention, Duration::from_secs(400 * 86_400));
         assert_eq!(flags.fold.session_max_duration, Duration::from_secs(30 * 86_400));

@@ -6,6 +6,7 @@ use crate::flags::StandaloneFlags;
 use crate::process::Process;
 use anyhow::{Context as _, bail};
 use std::fs::{File, TryLockError};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ const HERE: &str = "local:";
 pub(crate) const LOG: &str = "log";
 pub(crate) const DEAD_LETTERS: &str = "dead-letter";
 const STATE: &str = "state";
+/// So that a machine of many processors does not have its state in many small pieces.
+const PARTITIONS_BY_DEFAULT_MAX: u32 = 16;
 /// How often the query room hears from the processor: how late it may notice that a partition is served.
 const HEARD_EVERY: Duration = Duration::from_millis(50);
 
@@ -117,9 +120,21 @@ async fn open_logs(flags: &StandaloneFlags, clock: &Clock) -> anyhow::Result<(Ar
     tokio::task::spawn_blocking(move || {
         let open =
             |dir: &Path, partition_count| EmbeddedLog::open(embedded::Config::new(dir, partition_count), clock.clone());
-        Ok((open(&events, partitions)?, open(&dead_letters, 1)?))
+        let made = if partitions.is_none() { EmbeddedLog::open_made(&events, clock.clone())? } else { None };
+        let events = match made {
+            Some(log) => log,
+            None => open(&events, partitions.unwrap_or_else(partitions_by_default))?,
+        };
+        Ok((events, open(&dead_letters, 1)?))
     })
     .await?
+}
+
+/// A partition has one thread that folds, and each write to it a sync of its own: more of them than processors only makes
+/// what is done at once smaller.
+fn partitions_by_default() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(processors).unwrap_or(u32::MAX).min(PARTITIONS_BY_DEFAULT_MAX)
 }
 
 /// The processor of this process, reached without a network.

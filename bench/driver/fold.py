@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from . import place
 from .process import run, wait_until
 from .results import Runs
-from .track import Broker, Track, load, standalone
+from .track import FOLDER_PARTITIONS, Broker, Track, load, standalone
 
 PARTITIONS = 12
 UNTIL = "2025-06-01T12:00:00Z"
@@ -47,12 +47,12 @@ def streams(broker, state, answers, number):
 
 def from_folder(size, runs):
     data = place.empty("fold-folder")
-    load("--to", "folder", "--data-dir", data, "--partitions", 4, "--events", size.fold_events, "--until", UNTIL)
+    load("--to", "folder", "--data-dir", data, "--partitions", FOLDER_PARTITIONS, "--events", size.fold_events, "--until", UNTIL)
     sides = {"track": Runs(), "log-drain": Runs()}
     for _ in range(runs):
         place.empty("fold-folder/state")
         sides["track"].add(**drain(standalone(data), size.fold_events))
-        drained = peer("log-drain", [place.binary("log-drain"), "--log", data / "log", "--partitions", 4])
+        drained = peer("log-drain", [place.binary("log-drain"), "--log", data / "log", "--partitions", FOLDER_PARTITIONS])
         sides["log-drain"].add(**drained)
     with standalone(data).wait_ready() as track:
         load("--to", "nothing", "--url", track.url, "--events", size.fold_events, "--until", UNTIL)

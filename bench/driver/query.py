@@ -10,7 +10,7 @@ from . import machine, place
 from .freshness import CONNECTIONS, highest_rate
 from .process import run, wait_until
 from .results import Runs
-from .track import load, load_apart, report, standalone
+from .track import FOLDER_PARTITIONS, load, load_apart, report, standalone
 
 KINDS = ("user-month", "month-by-day", "year-by-month")
 SPAN = "365d"
@@ -39,7 +39,7 @@ def measure(size, runs):
 def at_size(events, until, size, runs):
     data = place.empty("query")
     made = ["--events", events, "--until", until, "--span", SPAN]
-    load("--to", "folder", "--data-dir", data, "--partitions", 4, *made)
+    load("--to", "folder", "--data-dir", data, "--partitions", FOLDER_PARTITIONS, *made)
     load("--to", "csv", "--file", data / "events.csv", *made)
     python = duckdb_python()
     run("duckdb-import", [python, place.DUCKDB / "import.py", data / "events.csv", data / "events.duckdb"])

@@ -6,7 +6,7 @@ import time
 from . import place
 from .process import run, wait_until
 from .results import Runs
-from .track import load, standalone
+from .track import FOLDER_PARTITIONS, load, standalone
 
 UNTIL = "2025-06-01T12:00:00Z"
 SAMPLE_EVERY = 0.5
@@ -68,7 +68,7 @@ def start(size, runs):
 def fill(size):
     data = place.empty(f"state-{size.name}")
     events = ["--events", size.state_events, "--users", size.state_users, "--until", UNTIL]
-    load("--to", "folder", "--data-dir", data, "--partitions", 4, *events)
+    load("--to", "folder", "--data-dir", data, "--partitions", FOLDER_PARTITIONS, *events)
     return data, events
 
 

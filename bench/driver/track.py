@@ -2,11 +2,16 @@
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 
 from . import place
 from .process import Process, run, wait_until
+
+
+# Of an embedded log: what track makes where it is not told another number.
+FOLDER_PARTITIONS = min(os.cpu_count(), 16)
 
 
 def free_port():
@@ -90,7 +95,7 @@ class Broker(Process):
     """A Kafka broker of its own."""
 
     def __init__(self):
-            # The tests' broker is set to start soon; this one is to run fast. The variable goes before its command line.
+        # The tests' broker is set to start soon; this one is to run fast. The variable goes before its command line.
         fast = {"_JAVA_OPTIONS": "-XX:TieredStopAtLevel=4 -Xmx1g"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         super().__init__("kafka-broker", [place.binary("kafka-broker")], env=fast, **pipes)

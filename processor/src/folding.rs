@@ -26,6 +26,9 @@ const BACKLOG_RECORDS_MIN: u64 = 1_000;
 const GATHERED_RECORDS_MAX: usize = 50_000;
 /// How long what is folded may wait to be written, and so to be seen.
 const GATHER_FOR_MAX: Duration = Duration::from_millis(200);
+/// How soon after a write the next may begin where the fold is up to date. A write costs much beside its rows, and rows over all users
+/// are in each of them: single events that come by the thousand are folded together, and one after a silence at once.
+const WRITE_INTERVAL_MIN: Duration = Duration::from_millis(2);
 /// How long a read waits where the log is quiet; also how soon a stop is noticed.
 const READ_WAIT: Duration = Duration::from_millis(100);
 /// How much folding a crash may cost.
@@ -41,6 +44,7 @@ pub(crate) struct Folding<'a> {
     /// How far `working` is.
     folded: Progress,
     gathered: Option<Gathered>,
+    last_write: Option<Instant>,
     flush: FlushTimer,
 }
 
@@ -60,6 +64,7 @@ impl<'a> Folding<'a> {
             working: owned.working_set(),
             folded: owned.progress(),
             gathered: None,
+            last_write: None,
             flush: FlushTimer::new(),
         }
     }
@@ -72,6 +77,7 @@ impl<'a> Folding<'a> {
                 return Err(Halt::Store(error));
             }
             records.clear();
+            self.rest();
             let wait = if self.gathered.is_some() { Duration::ZERO } else { READ_WAIT };
             match self.reader.read(&mut records, BATCH_RECORDS_MAX, wait) {
                 Ok(()) => {}
@@ -106,6 +112,16 @@ impl<'a> Folding<'a> {
             }
         }
         self.write()
+    }
+
+    /// Where the fold is up to date and has just written, lets some more come for the next write.
+    fn rest(&self) {
+        if self.gathered.is_none()
+            && self.reader.log_end().saturating_sub(self.folded.next_offset) < BACKLOG_RECORDS_MIN
+            && let Some(rest) = self.last_write.and_then(|at| WRITE_INTERVAL_MIN.checked_sub(at.elapsed()))
+        {
+            std::thread::sleep(rest);
+        }
     }
 
     /// Lets those look who want to see the state as it is now, and says how many of `coming` may be folded at once.
@@ -158,6 +174,7 @@ impl<'a> Folding<'a> {
         self.owned.with_store(|store| working.write(store, folded))?;
         fail_point!("fold-written", |_| std::process::abort());
         self.flush.has_written();
+        self.last_write = Some(Instant::now());
         counter!("track_events_folded_total").increment(events);
         counter!("track_events_duplicate_total").increment(duplicates);
         self.owned.advance(self.folded);

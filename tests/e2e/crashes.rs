@@ -2,8 +2,9 @@
 
 use crate::load::{Load, under_load};
 use crate::site::Site;
-use crate::standalone;
+use crate::{TRACK, standalone};
 use serde_json::json;
+use std::path::Path;
 use track_harness::http::Request;
 use track_harness::poll::eventually;
 use track_harness::track::{Start, Track};
@@ -132,4 +133,20 @@ fn another_number_of_partitions_is_refused() {
     assert!(said.contains("partitions") && said.contains('7') && said.contains('4'), "{said}");
     assert!(!said.contains("panicked"), "{said}");
     start.ready().unwrap().terminate().unwrap();
+}
+
+#[test]
+fn without_a_number_the_log_has_a_partition_a_processor_and_keeps_what_it_was_made_with() {
+    let partitions_of = |start: &Start| {
+        let track = start.ready().unwrap();
+        let states = track.ask_admin("/digest").unwrap().json().unwrap();
+        track.terminate().unwrap();
+        states["data"].as_array().unwrap().len()
+    };
+    let (new, made) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let unsaid = |dir: &Path| Start::new(TRACK, None, dir).flag("--data-dir", &dir.join("data").to_string_lossy());
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(partitions_of(&unsaid(new.path())), processors.min(16));
+    assert_eq!(partitions_of(&unsaid(made.path()).flag("--partitions", "3")), 3);
+    assert_eq!(partitions_of(&unsaid(made.path())), 3);
 }

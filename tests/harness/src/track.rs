@@ -58,10 +58,11 @@ impl Start {
         }
     }
 
-    /// All roles in one process, with its data in `dir`.
+    /// All roles in one process, with its data in `dir`, in four partitions whatever machine this is.
     #[must_use]
     pub fn standalone(binary: impl Into<PathBuf>, dir: &Path) -> Self {
-        Self::new(binary, None, dir).flag("--data-dir", &dir.join("data").to_string_lossy())
+        let start = Self::new(binary, None, dir).env("TRACK_PARTITIONS", "4");
+        start.flag("--data-dir", &dir.join("data").to_string_lossy())
     }
 
     /// With one more flag and its value.
