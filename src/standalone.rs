@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use track_ingest::Ingest;
 use track_log::Append as _;
 use track_log::embedded::{self, EmbeddedLog};
-use track_processor::Processor;
+use track_processor::{Processor, StoredStates};
 use track_proto::clock::Clock;
 use track_query_api::QueryApi;
 use track_query_api::owners::{self, Connect, Owners};
@@ -114,20 +114,34 @@ pub(crate) fn lock(folder: &Path) -> anyhow::Result<File> {
 
 /// The log of events, and that of records that could not be folded.
 async fn open_logs(flags: &StandaloneFlags, clock: &Clock) -> anyhow::Result<(Arc<EmbeddedLog>, Arc<EmbeddedLog>)> {
-    let (events, dead_letters) = (flags.data_dir.join(LOG), flags.data_dir.join(DEAD_LETTERS));
+    let [events, dead_letters, states] = [LOG, DEAD_LETTERS, STATE].map(|inside| flags.data_dir.join(inside));
     let (partitions, clock) = (flags.partitions, clock.clone());
     // Reads the log's tail, to see where a crash may have torn it.
     tokio::task::spawn_blocking(move || {
         let open =
             |dir: &Path, partition_count| EmbeddedLog::open(embedded::Config::new(dir, partition_count), clock.clone());
-        let made = if partitions.is_none() { EmbeddedLog::open_made(&events, clock.clone())? } else { None };
-        let events = match made {
-            Some(log) => log,
-            None => open(&events, partitions.unwrap_or_else(partitions_by_default))?,
+        let events = match partitions {
+            Some(partitions) => open(&events, partitions)?,
+            None => match EmbeddedLog::open_made(&events, clock.clone())? {
+                Some(log) => log,
+                // A log made now would have another number of partitions than the one that is missing.
+                None if has_states(&states) => bail!(
+                    "{} has states, but the log that they were folded from is not in {}: bring it back, or remove the \
+                     states to begin with nothing",
+                    states.display(),
+                    events.display()
+                ),
+                None => open(&events, partitions_by_default())?,
+            },
         };
         Ok((events, open(&dead_letters, 1)?))
     })
     .await?
+}
+
+/// Whether partitions have been folded into this folder.
+fn has_states(states: &Path) -> bool {
+    StoredStates::open(states).is_ok_and(|states| !states.partitions().is_empty())
 }
 
 /// A partition has one thread that folds, and each write to it a sync of its own: more of them than processors only makes

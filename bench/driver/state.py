@@ -45,7 +45,7 @@ def memory(size, runs):
 
 
 def start(size, runs):
-    data = place.WORK / f"state-{size.name}"
+    data = place.WORK / folder(size)
     if not (data / "state").exists():
         data, _ = fill(size)
         with standalone(data) as track:
@@ -65,8 +65,12 @@ def start(size, runs):
     return {"ready": {side: runs.summary() for side, runs in sides.items()}}
 
 
+def folder(size):
+    return f"state-{size.name}-{FOLDER_PARTITIONS}"
+
+
 def fill(size):
-    data = place.empty(f"state-{size.name}")
+    data = place.empty(folder(size))
     events = ["--events", size.state_events, "--users", size.state_users, "--until", UNTIL]
     load("--to", "folder", "--data-dir", data, "--partitions", FOLDER_PARTITIONS, *events)
     return data, events

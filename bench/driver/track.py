@@ -10,8 +10,8 @@ from . import place
 from .process import Process, run, wait_until
 
 
-# Of an embedded log: what track makes where it is not told another number.
-FOLDER_PARTITIONS = min(os.cpu_count(), 16)
+# Of an embedded log: what track makes by itself, short of a quota.
+FOLDER_PARTITIONS = min(len(os.sched_getaffinity(0)), 16)
 
 
 def free_port():

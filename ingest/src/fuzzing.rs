@@ -115,7 +115,10 @@ async fn check_chunks(encoding: Option<&'static str>, sent: &[u8], chunk_bytes: 
     let chunked = read(&headers, sent.chunks(chunk_bytes).collect()).await.map_err(|refusal| refusal.counted());
     // Of a body that is both damaged and too large, zstd may find the damage before it gives what comes before that.
     let either = |read: &Result<Bytes, _>| matches!(read, Err(Some((Reason::Body | Reason::TooLarge, 1))));
-    assert!(whole == chunked || either(&whole) && either(&chunked), "{whole:?} {chunked:?}");
+    assert!(
+        whole == chunked || encoding == Some("zstd") && either(&whole) && either(&chunked),
+        "{whole:?} {chunked:?}"
+    );
     assert!(whole.is_ok_and(|body| body.len() <= BODY.bytes_max) || chunked.is_err());
 }
 

@@ -97,7 +97,11 @@ impl EmbeddedLog {
         }
         if !made {
             // Records without the word how many partitions they were spread over would be read wrongly.
-            if opened.iter().any(|(partition, _)| partition.bounds().end > 0) {
+            let mut has_records = opened.iter().any(|(partition, _)| partition.bounds().end > 0);
+            for number in folder.partitions_from(config.partition_count)? {
+                has_records |= PartitionLog::open(number, folder.partition(number), true)?.0.bounds().end > 0;
+            }
+            if has_records {
                 return Err(LogError::Corrupt(format!("{} has records but no log.meta", config.dir.display())));
             }
             folder.write_meta(config.partition_count)?;

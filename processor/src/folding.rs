@@ -116,11 +116,10 @@ impl<'a> Folding<'a> {
 
     /// Where the fold is up to date and has just written, lets some more come for the next write.
     fn rest(&self) {
-        if self.gathered.is_none()
-            && self.reader.log_end().saturating_sub(self.folded.next_offset) < BACKLOG_RECORDS_MIN
-            && let Some(rest) = self.last_write.and_then(|at| WRITE_INTERVAL_MIN.checked_sub(at.elapsed()))
-        {
-            std::thread::sleep(rest);
+        let waiting = self.reader.log_end().saturating_sub(self.folded.next_offset);
+        let since_write = self.last_write.map(|at| at.elapsed());
+        if let Some(rest) = rest(self.gathered.is_some(), waiting, since_write) {
+            self.owned.wait_stopped(rest);
         }
     }
 
@@ -210,6 +209,12 @@ impl<'a> Folding<'a> {
     }
 }
 
+/// How long more records may come before what `waiting` there are is read; `None` where they are not to be waited for.
+fn rest(has_gathered: bool, waiting: u64, since_write: Option<Duration>) -> Option<Duration> {
+    let is_behind = has_gathered || waiting >= BACKLOG_RECORDS_MIN;
+    WRITE_INTERVAL_MIN.checked_sub(since_write?).filter(|rest| !is_behind && !rest.is_zero())
+}
+
 /// When the store is flushed: some time after the first write that is not on disk.
 struct FlushTimer(Option<Instant>);
 
@@ -225,5 +230,22 @@ impl FlushTimer {
     fn is_due(&self) -> bool {
         fail_point!("flush-due", |_| self.0.is_some());
         self.0.is_some_and(|due| Instant::now() >= due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fold_rests_between_writes_unless_it_is_behind() {
+        let just_now = Some(WRITE_INTERVAL_MIN / 4);
+        assert_eq!(rest(false, 0, just_now), Some(WRITE_INTERVAL_MIN * 3 / 4));
+        assert_eq!(rest(false, BACKLOG_RECORDS_MIN - 1, just_now), Some(WRITE_INTERVAL_MIN * 3 / 4));
+        assert_eq!(rest(false, BACKLOG_RECORDS_MIN, just_now), None);
+        assert_eq!(rest(true, 0, just_now), None);
+        assert_eq!(rest(false, 0, Some(WRITE_INTERVAL_MIN)), None);
+        assert_eq!(rest(false, 0, Some(Duration::from_secs(9))), None);
+        assert_eq!(rest(false, 0, None), None);
     }
 }

@@ -32,8 +32,8 @@ pub(crate) struct StandaloneFlags {
     /// The folder of the log and of the state. One process at a time.
     #[arg(long, env = "TRACK_DATA_DIR", value_name = "FOLDER", default_value = "./track-data")]
     pub(crate) data_dir: PathBuf,
-    /// How many partitions the log has: threads that fold. Fixed when the data folder is made; default: one for each processor of the
-    /// machine that makes it, at most 16.
+    /// How many partitions the log has: threads that fold. Fixed when the data folder is made; default: one for each core
+    /// that it may use when it makes it, at most 16.
     #[arg(long, env = "TRACK_PARTITIONS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) partitions: Option<u32>,
     #[command(flatten)]

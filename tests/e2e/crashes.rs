@@ -136,6 +136,30 @@ fn another_number_of_partitions_is_refused() {
 }
 
 #[test]
+fn a_state_whose_log_is_gone_is_not_given_another_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = standalone(dir.path());
+    let track = start.ready().unwrap();
+    site(&track).track(&json!({"event": "play", "user_id": "u"}));
+    assert_eq!(counted(&track, "play", 1), 1);
+    track.terminate().unwrap();
+    let (log, elsewhere) = (dir.path().join("data/log"), dir.path().join("elsewhere"));
+    std::fs::rename(&log, &elsewhere).unwrap();
+
+    let unsaid = Start::new(TRACK, None, dir.path()).flag("--data-dir", &dir.path().join("data").to_string_lossy());
+    for start in [&unsaid, &start] {
+        let (status, said) = start.fail().unwrap();
+        assert!(!status.success() && !said.contains("panicked"), "{status}: {said}");
+        assert!(said.contains("folded from"), "{said}");
+    }
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::rename(&elsewhere, &log).unwrap();
+    let track = unsaid.ready().unwrap();
+    assert_eq!(counted(&track, "play", 1), 1);
+    track.terminate().unwrap();
+}
+
+#[test]
 fn without_a_number_the_log_has_a_partition_a_processor_and_keeps_what_it_was_made_with() {
     let partitions_of = |start: &Start| {
         let track = start.ready().unwrap();

@@ -3,6 +3,7 @@
 use crate::{TRACK, standalone};
 use serde_json::Value;
 use std::process::{Command, Output};
+use track_harness::track::Start;
 
 /// The end of a run that is the same each time.
 const UNTIL: &str = "2025-06-01T12:00:00Z";
@@ -46,9 +47,10 @@ fn what_was_sent_is_what_is_answered() {
 fn a_folder_filled_beforehand_is_folded_and_a_difference_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let filled = ["--to", "folder", "--data-dir", data.to_str().unwrap(), "--partitions", "4", "--until", UNTIL];
+    let filled = ["--to", "folder", "--data-dir", data.to_str().unwrap(), "--until", UNTIL];
     assert!(load(&filled).status.success());
-    let track = standalone(dir.path()).ready().unwrap();
+    // With as many partitions as the generator has made.
+    let track = Start::new(TRACK, None, dir.path()).flag("--data-dir", data.to_str().unwrap()).ready().unwrap();
     let url = &format!("http://{}", track.public());
     let same = ["--to", "nothing", "--url", url, "--until", UNTIL];
     assert!(good(&same)["verified"]["compared"].as_u64().unwrap() > 100);

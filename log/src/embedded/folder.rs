@@ -43,6 +43,20 @@ impl Folder {
         self.dir.join(format!("partition-{partition:04}"))
     }
 
+    /// The partitions that have a folder, from this number on.
+    pub(super) fn partitions_from(&self, first: Partition) -> Result<Vec<Partition>, LogError> {
+        let read = || -> std::io::Result<Vec<Partition>> {
+            let mut found = Vec::new();
+            for entry in std::fs::read_dir(&self.dir)? {
+                let name = entry?.file_name();
+                let number = name.to_str().and_then(|name| name.strip_prefix("partition-")?.parse::<Partition>().ok());
+                found.extend(number.filter(|number| *number >= first));
+            }
+            Ok(found)
+        };
+        read().map_err(|e| io_error("read", &self.dir, e))
+    }
+
     /// Whether the log has been made, with just this partition count.
     pub(super) fn check_meta(&self, partition_count: u32) -> Result<bool, LogError> {
         match read_meta(&self.dir)? {

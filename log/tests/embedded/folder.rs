@@ -4,6 +4,7 @@ use crate::conformance::{append, record};
 use crate::{Time, open_one, segments};
 use track_log::LogError;
 use track_log::embedded::{Config, EmbeddedLog};
+use track_proto::partitioner::partition_for;
 
 fn refusal(config: Config) -> String {
     match EmbeddedLog::open(config, Time::at(1).clock()).map(|_| "a log") {
@@ -67,6 +68,25 @@ fn what_is_missing_is_damage_and_not_an_empty_log() {
     assert!(matches!(open(), Err(LogError::Corrupt(_))));
     std::fs::remove_dir(dir.path().join("partition-0000")).unwrap();
     assert!(open().is_err());
+}
+
+#[test]
+fn records_of_more_partitions_than_are_asked_for_are_seen_without_the_meta() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |partitions| EmbeddedLog::open(Config::new(dir.path(), partitions), Time::at(1).clock());
+    drop(open(3).unwrap());
+    let meta = dir.path().join("log.meta");
+    std::fs::remove_file(&meta).unwrap();
+    // Nothing was in it: made anew, with fewer.
+    drop(open(1).unwrap());
+    std::fs::remove_file(&meta).unwrap();
+
+    let log = open(3).unwrap();
+    let key = (0..).map(|n| n.to_string()).find(|key| partition_for(key.as_bytes(), 3) == 2).unwrap();
+    append(log.as_ref(), &[record(key, "v")]);
+    drop(log);
+    std::fs::remove_file(&meta).unwrap();
+    assert!(matches!(open(1).map(|_| "a log"), Err(LogError::Corrupt(_))));
 }
 
 #[test]
