@@ -4,13 +4,15 @@
 //! - [`ensure_topics`]: the topics as track needs them, made or checked
 //! - [`KafkaAppender`]: durable appends (over `kafka/producer.rs`)
 //! - [`KafkaLog`]: any partition from any offset
-//! - [`KafkaGroup`]: partitions shared with other processes (`kafka/assignment.rs` holds what is assigned,
-//!   `kafka/doubt.rs` whether a broker knows where it ends, `kafka/queue.rs` brings it to the readers)
+//! - [`KafkaGroup`]: partitions shared with other processes (`kafka/admission.rs` knows whether the group has let this one
+//!   in, `kafka/assignment.rs` holds what is assigned, `kafka/doubt.rs` whether a broker knows where it ends,
+//!   `kafka/queue.rs` brings it to the readers)
 //! - [`KafkaBulletin`]: the last value per key
 //! - [`KafkaTimes`]: when single records were appended
 //!
 //! `kafka/chunk.rs` takes records out of librdkafka's memory, and `kafka/tail.rs` knows where a partition ends.
 
+mod admission;
 mod append;
 mod assignment;
 mod bulletin;

@@ -208,6 +208,12 @@ pub trait Subscribe: Send + Sync {
 
 /// Who takes part.
 pub trait Member: Send + Sync {
+    /// You are in, and have been told what is yours, unless others take long to give it up.
+    fn joined(&self);
+
+    /// You are not in any more, or have not been let in, and why; the log tries again by itself.
+    fn left_out(&self, reason: &str);
+
     /// These partitions are yours. For each, say at which offset to go on; quick, since the whole group waits.
     /// A partition left out of the answer is not read for the member: it reads it on its own later, or has reported why not.
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)>;

@@ -138,7 +138,8 @@ pub(crate) struct Shared {
     leaving: Leaving,
     failures: Failures,
     failed: Mutex<Option<mpsc::UnboundedReceiver<ProcessorError>>>,
-    joined: AtomicBool,
+    /// Whether the group has let this one in, and if not, why.
+    standing: Mutex<Result<(), String>>,
     /// No partition is taken any more.
     stopping: AtomicBool,
     /// Held open: the lock on the data folder lives as long as it.
@@ -180,7 +181,7 @@ impl Processor {
             leaving: Leaving::default(),
             failures,
             failed: Mutex::new(Some(failed)),
-            joined: AtomicBool::new(false),
+            standing: Mutex::new(Err("not yet reading the log".to_owned())),
             stopping: AtomicBool::new(false),
             _lock: lock,
         };
@@ -213,14 +214,13 @@ impl Processor {
         self.shared.leaving.hear(instance, said, heard);
     }
 
-    /// Whether every partition that is ours is served.
+    /// Whether this one has its place among the processors, and every partition that is ours is served. A group that is
+    /// out of reach later takes no place away: what is served goes on being served.
     ///
     /// # Errors
     /// What is still missing.
     pub fn check_ready(&self) -> Result<(), String> {
-        if !self.shared.joined.load(Ordering::Acquire) {
-            return Err("not yet reading the log".into());
-        }
+        self.shared.standing.lock().clone()?;
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err("stopping".into());
         }
@@ -241,7 +241,6 @@ impl Processor {
     pub async fn run(self, source: Arc<dyn Subscribe>, shutdown: CancellationToken) -> Result<(), ProcessorError> {
         let mut failed = self.shared.failed.lock().take().expect("a processor runs once");
         let Some(subscription) = self.join(source, &shutdown).await? else { return Ok(()) };
-        self.shared.joined.store(true, Ordering::Release);
 
         let mut closing = None;
         let (mut hint, mut look) = (tokio::time::interval(HINT_EVERY), tokio::time::interval(LOOK_EVERY));

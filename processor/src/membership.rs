@@ -32,6 +32,14 @@ pub(crate) fn lock(data_dir: &Path) -> Result<File, OpenError> {
 }
 
 impl Member for Shared {
+    fn joined(&self) {
+        *self.standing.lock() = Ok(());
+    }
+
+    fn left_out(&self, reason: &str) {
+        *self.standing.lock() = Err(format!("not in the group of the processors: {reason}"));
+    }
+
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
         let mut starts = Vec::with_capacity(partitions.len());
         for &partition in partitions {

@@ -4,11 +4,12 @@ use crate::TRACK;
 use crate::door::Door;
 use crate::service::{Role, Service};
 use anyhow::ensure;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use track_harness::brokers::Brokers;
-use track_harness::cluster::Plan;
+use track_harness::cluster::{self, Plan};
 use track_harness::poll::eventually;
 use track_harness::proxy::Proxy;
 use track_harness::s3::{S3, checkpoints_at};
@@ -164,6 +165,28 @@ impl Cluster {
         .unwrap();
     }
 
+    /// Waits until each replica's processors have their shares of the partitions, one neither more nor less than fair: then
+    /// the group has no reason to move any.
+    pub fn wait_settled(&mut self) {
+        eventually(READY_WITHIN, "the partitions are shared out", || {
+            self.tick();
+            for replica in ['a', 'b'] {
+                let mut shares = Vec::new();
+                for service in self.services.iter().filter(|service| is_processor_of(service, replica)) {
+                    let Some(track) = service.track() else { anyhow::bail!("{} is not up", service.name) };
+                    shares.push(cluster::serving(track)?);
+                }
+                let sizes = || shares.iter().map(BTreeSet::len);
+                let served: BTreeSet<_> = shares.iter().flatten().copied().collect();
+                ensure!(served.iter().copied().eq(0..PARTITIONS), "of {replica} only {served:?} are served");
+                ensure!(sizes().sum::<usize>() == served.len(), "some are served twice: {shares:?}");
+                ensure!(sizes().max() <= sizes().min().map(|fewest| fewest + 1), "not shared fairly: {shares:?}");
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+
     /// Waits until nothing is left in the spool.
     pub fn wait_forwarded(&mut self) {
         eventually(READY_WITHIN, "what was spooled is on the log", || {
@@ -188,6 +211,10 @@ impl Cluster {
         })
         .unwrap();
     }
+}
+
+fn is_processor_of(service: &Service, replica: char) -> bool {
+    service.role == Role::Processor && !service.is_retired && service.name.starts_with(replica)
 }
 
 fn is_extra(service: &Service) -> bool {

@@ -68,6 +68,7 @@ fn take_part(
             member.reader(number, Box::new(reader));
         }
     }
+    member.joined();
     let mut now = stage.0.lock();
     while *now == Stage::Taking {
         stage.1.wait(&mut now);

@@ -133,6 +133,11 @@ impl Assignment {
         }
     }
 
+    /// Whether the group has given it any.
+    pub(super) fn has_partitions(&self) -> bool {
+        !self.slots.lock().is_empty()
+    }
+
     /// Whether some partition waits for its reader.
     pub(super) fn is_held_up(&self) -> bool {
         self.slots.lock().values().any(|slot| slot.paused)

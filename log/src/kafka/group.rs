@@ -1,5 +1,6 @@
 //! Takes part in a consumer group: partitions come and go, and each is read from where the member says.
 
+use super::admission::Admission;
 use super::assignment::{Assignment, Consumer};
 use super::client::{self, Config, Context, refused};
 use crate::{LogError, Member, Offset, Partition, Subscribe, Subscription};
@@ -162,6 +163,7 @@ impl Membership {
             if let Some(consumer) = joined.take() {
                 if let Err(reason) = self.take_part(&consumer) {
                     tracing::error!("out of the consumer group, joining again soon: {reason}");
+                    self.member.left_out(&reason.to_string());
                 }
                 self.commit(&consumer);
                 consumer.context().role.give_up();
@@ -182,7 +184,7 @@ impl Membership {
     /// Polls until told to stop, or until an error that this membership does not survive.
     fn take_part(&self, consumer: &Consumer) -> Result<(), LogError> {
         let assignment = &consumer.context().role;
-        let mut doubtful = false;
+        let (mut admission, mut doubtful) = (Admission::default(), false);
         while !self.is_stopping() {
             let mut wait = if assignment.is_held_up() { POLL_WAIT_HELD_UP } else { POLL_WAIT };
             for _ in 0..BATCH {
@@ -203,6 +205,9 @@ impl Membership {
             // Among others: another member has this one's instance id.
             if let Some((_, reason)) = consumer.client().fatal_error() {
                 return Err(LogError::Kafka(reason));
+            }
+            if admission.ends(consumer, assignment.has_partitions()) {
+                self.member.joined();
             }
             assignment.hand_on(consumer);
             assignment.introduce(consumer);

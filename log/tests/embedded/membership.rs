@@ -12,6 +12,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 enum Told {
     Reader(Partition, Box<dyn PartitionReader>),
+    Joined,
     Revoked(Vec<Partition>),
 }
 
@@ -21,6 +22,14 @@ struct Listener {
 }
 
 impl Member for Listener {
+    fn joined(&self) {
+        self.told.lock().unwrap().send(Told::Joined).unwrap();
+    }
+
+    fn left_out(&self, reason: &str) {
+        panic!("there is nobody to leave it out: {reason}");
+    }
+
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
         assert_eq!(partitions, [0, 1, 2]);
         self.from.clone()
@@ -52,6 +61,7 @@ fn a_member_reads_what_it_asked_for_until_it_leaves() {
 
     let Ok(Told::Reader(0, mut first)) = hears.recv_timeout(DEADLINE) else { panic!("no reader of partition 0") };
     let Ok(Told::Reader(2, mut beyond)) = hears.recv_timeout(DEADLINE) else { panic!("no reader of partition 2") };
+    assert!(matches!(hears.recv_timeout(DEADLINE), Ok(Told::Joined)));
     let mut got = Vec::new();
     first.read(&mut got, 10_000, DEADLINE).unwrap();
     assert_eq!(got[0].offset, 5);
@@ -81,5 +91,6 @@ fn a_dropped_subscription_is_left() {
     let log = EmbeddedLog::open(Config::new(dir.path(), 3), Time::at(1).clock()).unwrap();
     let (member, hears) = listener(&[]);
     drop(log.subscribe(member).unwrap());
+    assert!(matches!(hears.recv_timeout(DEADLINE), Ok(Told::Joined)));
     assert!(matches!(hears.recv_timeout(DEADLINE), Ok(Told::Revoked(_))));
 }

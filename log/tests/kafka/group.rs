@@ -27,6 +27,29 @@ fn join_as(
     group.on_topic(topic).subscribe(Arc::new(Handle(Arc::clone(member)))).unwrap()
 }
 
+fn is_in_with_nothing(protocol: Protocol) {
+    let broker = Broker::shared();
+    let topic = topic(broker, 1, &[]);
+    let config = config(broker, &[]);
+    let store = Arc::new(Store::default());
+    let (first, second) = (Folder::new(&store), Folder::new(&store));
+    let first_membership = join(&config, &topic, protocol, &first);
+    first.await_standing("being in", |standing| standing == Some(&Ok(())));
+    assert_eq!(first.owned.lock().len(), 1, "one that is in has been told what is its own");
+    let second_membership = join(&config, &topic, protocol, &second);
+    second.await_standing("being in", |standing| standing == Some(&Ok(())));
+    let owned = first.owned.lock().len() + second.owned.lock().len();
+    assert_eq!(owned, 1, "there is one for two");
+    first_membership.close(PATIENCE);
+    second_membership.close(PATIENCE);
+}
+
+#[test]
+fn who_is_let_in_hears_of_it_with_or_without_partitions() {
+    is_in_with_nothing(Protocol::Consumer);
+    is_in_with_nothing(Protocol::Classic);
+}
+
 fn shares_and_hands_over(protocol: Protocol) {
     let broker = Broker::shared();
     let topic = topic(broker, 4, &[]);
@@ -223,11 +246,17 @@ fn a_second_member_of_one_name_waits_until_the_first_has_gone() {
     let first_membership = join_as(&config, &topic, Protocol::Consumer, Some("node-a"), &first);
     first.await_owned(2);
     let second_membership = join_as(&config, &topic, Protocol::Consumer, Some("node-a"), &second);
+    second.await_standing(
+        "the refusal",
+        |standing| matches!(standing, Some(Err(reason)) if reason.contains("instance ID is still used")),
+    );
     append(&appender, numbered(0..500)).unwrap();
     store.await_count(500);
     assert!(second.owned.lock().is_empty(), "the name was taken");
+    assert!(!matches!(*second.standing.lock(), Some(Ok(()))), "it is not in");
     first_membership.close(PATIENCE);
     second.await_owned(2);
+    second.await_standing("being in", |standing| standing == Some(&Ok(())));
     append(&appender, numbered(500..1_000)).unwrap();
     store.await_count(1_000);
     second_membership.close(PATIENCE);

@@ -140,6 +140,8 @@ pub(crate) struct Folder {
     pub(crate) failures: Mutex<Vec<String>>,
     pub(crate) owned: Mutex<Vec<Partition>>,
     pub(crate) log_ends: Mutex<HashMap<Partition, Offset>>,
+    /// What the group has said last of its being in; `None` before it has said anything.
+    pub(crate) standing: Mutex<Option<Result<(), String>>>,
 }
 
 impl Folder {
@@ -157,6 +159,7 @@ impl Folder {
             failures: Mutex::default(),
             owned: Mutex::default(),
             log_ends: Mutex::default(),
+            standing: Mutex::default(),
         })
     }
 
@@ -164,6 +167,16 @@ impl Folder {
         eventually(PATIENCE, "the assignment", || {
             let owned = self.owned.lock().len();
             ensure!(owned == count, "{owned} partitions, not {count}");
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    /// Waits until the group has said so of its being in.
+    pub(crate) fn await_standing(&self, what: &str, is_so: impl Fn(Option<&Result<(), String>>) -> bool) {
+        eventually(PATIENCE, what, || {
+            let standing = self.standing.lock();
+            ensure!(is_so(standing.as_ref()), "it is {standing:?}");
             Ok(())
         })
         .unwrap();
@@ -178,6 +191,14 @@ impl Folder {
 pub(crate) struct Handle(pub(crate) Arc<Folder>);
 
 impl Member for Handle {
+    fn joined(&self) {
+        *self.0.standing.lock() = Some(Ok(()));
+    }
+
+    fn left_out(&self, reason: &str) {
+        *self.0.standing.lock() = Some(Err(reason.to_owned()));
+    }
+
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
         let next = self.0.store.next.lock();
         let declines = self.0.declines.lock();
