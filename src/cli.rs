@@ -249,7 +249,6 @@ mod tests {
         assert_eq!(flags.common.drain_timeout, Duration::from_secs(30));
         assert_eq!(flags.fold.retention, Duration::from_secs(400 * 86_400));
         assert_eq!(flags.fold.session_max_duration, Duration::from_secs(30 * 86_400));
-        assert_eq!(flags.fold.memory_bytes_max(), 512 << 20);
         assert!(flags.fold.checkpoints.config().is_none());
         let pairs = flags.fold.session_pairs();
         assert_eq!(pairs.iter().map(|pair| (&*pair.open, &*pair.close)).collect::<Vec<_>>(), [("play", "stop")]);

@@ -5,6 +5,7 @@ use crate::api;
 use crate::flags::StandaloneFlags;
 use crate::process::Process;
 use anyhow::{Context as _, bail};
+use bytesize::ByteSize;
 use std::fs::{File, TryLockError};
 use std::num::NonZero;
 use std::path::Path;
@@ -46,7 +47,8 @@ pub(crate) async fn run(flags: StandaloneFlags, process: Process) -> anyhow::Res
     process.serve_admin(&flags.common, Some(states.clone()))?;
 
     let (log, dead_letters) = open_logs(&flags, &process.clock).await?;
-    let config = flags.fold.config(flags.data_dir.join(STATE), "standalone".to_owned());
+    let memory = memory_by_default(log.partition_count());
+    let config = flags.fold.config(flags.data_dir.join(STATE), "standalone".to_owned(), memory);
     let processor = Processor::open(config, log.clone(), dead_letters, process.clock.clone())?;
     states.open(&processor);
     let (stop_folding, stopped) = (CancellationToken::new(), CancellationToken::new());
@@ -151,6 +153,11 @@ fn partitions_by_default() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).min(PARTITIONS_BY_DEFAULT_MAX)
 }
 
+/// Few partitions fold as fast with less than a processor of many takes, which they share (`docs/performance.md`, *Memory*).
+fn memory_by_default(partitions: u32) -> ByteSize {
+    ByteSize::mib(256 + 32 * u64::from(partitions))
+}
+
 /// The processor of this process, reached without a network.
 fn in_process(processor: &Processor) -> Connect {
     let service = processor.service();
@@ -192,6 +199,11 @@ mod tests {
         assert!(refused.contains(&folder.display().to_string()) && refused.contains("in use"), "{refused}");
         drop(held);
         assert!(lock(&folder).is_ok());
+    }
+
+    #[test]
+    fn each_partition_brings_memory() {
+        assert_eq!([1, 2, 8].map(|count| memory_by_default(count).as_u64() >> 20), [288, 320, 512]);
     }
 
     #[test]

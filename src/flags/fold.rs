@@ -21,9 +21,9 @@ pub(crate) struct FoldFlags {
     #[arg(long, env = "TRACK_RETENTION", value_name = "DURATION", default_value = "400d", value_parser = values::retention)]
     pub(crate) retention: Duration,
     /// Memory for the state, all partitions together: rows that are worked on, cache and write buffers. The process takes
-    /// up to about twice as much.
-    #[arg(long, env = "TRACK_MEMORY", value_name = "SIZE", default_value = "512MiB", value_parser = values::memory)]
-    memory: ByteSize,
+    /// up to two and a half times as much. Default: 512MiB; with all roles in one process 256MiB, and 32MiB more for each partition.
+    #[arg(long, env = "TRACK_MEMORY", value_name = "SIZE", value_parser = values::memory)]
+    memory: Option<ByteSize>,
     /// Start even where the log no longer holds what the state is missing. Those events stay uncounted.
     #[arg(long, env = "TRACK_ACCEPT_TRUNCATED_LOG")]
     pub(crate) accept_truncated_log: bool,
@@ -38,7 +38,7 @@ impl FoldFlags {
     }
 
     /// As the processor wants it.
-    pub(crate) fn config(&self, data_dir: PathBuf, instance: String) -> Config {
+    pub(crate) fn config(&self, data_dir: PathBuf, instance: String, memory_by_default: ByteSize) -> Config {
         // No flag takes a duration beyond a hundred years.
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Config {
@@ -47,15 +47,32 @@ impl FoldFlags {
             session_pairs: self.session_pairs(),
             session_duration_ms_max: ms(self.session_max_duration),
             retention_ms: ms(self.retention),
-            memory_bytes_max: self.memory_bytes_max(),
+            memory_bytes_max: usize::try_from(self.memory.unwrap_or(memory_by_default).as_u64()).unwrap_or(usize::MAX),
             accept_truncated_log: self.accept_truncated_log,
             checkpoints: self.checkpoints.config(),
             warm_within: None,
         }
     }
+}
 
-    /// The memory in bytes.
-    pub(crate) fn memory_bytes_max(&self) -> usize {
-        usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        fold: FoldFlags,
+    }
+
+    #[test]
+    fn the_operators_memory_comes_before_the_modes_own() {
+        let memory = |arguments: &[&str]| {
+            let flags = Flags::parse_from(["track"].iter().chain(arguments));
+            flags.fold.config(PathBuf::new(), String::new(), ByteSize::mib(384)).memory_bytes_max
+        };
+        assert_eq!(memory(&[]), 384 << 20);
+        assert_eq!(memory(&["--memory", "1GiB"]), 1 << 30);
     }
 }

@@ -5,6 +5,7 @@ use crate::admin::digest::States;
 use crate::flags::{GroupProtocol, ProcessorFlags};
 use crate::process::{self, Process};
 use crate::server::Socket;
+use bytesize::ByteSize;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,9 @@ use track_log::kafka::{KafkaAppender, KafkaBulletin, KafkaGroup, KafkaLog, Proto
 use track_processor::{Config, Processor};
 use track_proto::topics;
 use track_proto::v1::Owner;
+
+/// Unless the operator says otherwise. How many partitions the group will give it is not known.
+const MEMORY_BY_DEFAULT: ByteSize = ByteSize::mib(512);
 
 /// Runs until the process is told to stop, everything is flushed and the group is left.
 ///
@@ -39,7 +43,8 @@ pub(crate) async fn run(flags: ProcessorFlags, process: Process) -> anyhow::Resu
     let Some((log, dead_letters, board)) = brokers::open(&process, "processor", open).await? else { return Ok(()) };
     // An url is one process's alone, and so makes a name.
     let instance = flags.instance().unwrap_or_else(|| url.split("//").last().unwrap_or(&url).to_owned());
-    let config = Config { warm_within: flags.warm, ..flags.fold.config(flags.data_dir.clone(), instance.clone()) };
+    let config = flags.fold.config(flags.data_dir.clone(), instance.clone(), MEMORY_BY_DEFAULT);
+    let config = Config { warm_within: flags.warm, ..config };
     let processor = Processor::open(config, log, dead_letters, process.clock.clone())?;
     states.open(&processor);
     process.readiness.watch("processor", {
