@@ -153,7 +153,7 @@ fn partitions_by_default() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).min(PARTITIONS_BY_DEFAULT_MAX)
 }
 
-/// Few partitions fold as fast with less than a processor of many takes, which they share (`docs/performance.md`, *Memory*).
+/// Partitions share it: few fold nearly as fast with less than many need (`docs/performance.md`, *Memory*).
 fn memory_by_default(partitions: u32) -> ByteSize {
     ByteSize::mib(256 + 32 * u64::from(partitions))
 }
