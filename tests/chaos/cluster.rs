@@ -3,8 +3,7 @@
 use crate::TRACK;
 use crate::door::Door;
 use crate::service::{Role, Service};
-use anyhow::ensure;
-use std::collections::BTreeSet;
+use anyhow::{Context as _, ensure};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,16 +170,13 @@ impl Cluster {
         eventually(READY_WITHIN, "the partitions are shared out", || {
             self.tick();
             for replica in ['a', 'b'] {
-                let mut shares = Vec::new();
-                for service in self.services.iter().filter(|service| is_processor_of(service, replica)) {
-                    let Some(track) = service.track() else { anyhow::bail!("{} is not up", service.name) };
-                    shares.push(cluster::serving(track)?);
-                }
-                let sizes = || shares.iter().map(BTreeSet::len);
-                let served: BTreeSet<_> = shares.iter().flatten().copied().collect();
-                ensure!(served.iter().copied().eq(0..PARTITIONS), "of {replica} only {served:?} are served");
-                ensure!(sizes().sum::<usize>() == served.len(), "some are served twice: {shares:?}");
-                ensure!(sizes().max() <= sizes().min().map(|fewest| fewest + 1), "not shared fairly: {shares:?}");
+                let processors = self.services.iter().filter(|service| is_processor_of(service, replica));
+                let up =
+                    processors.map(|service| service.track().with_context(|| format!("{} is not up", service.name)));
+                let up = up.collect::<anyhow::Result<Vec<_>>>()?;
+                let sizes = cluster::shares(up, PARTITIONS)?;
+                let is_fair = sizes.iter().max() <= sizes.iter().min().map(|fewest| fewest + 1).as_ref();
+                ensure!(is_fair, "not shared fairly: {sizes:?} of {replica}");
             }
             Ok(())
         })

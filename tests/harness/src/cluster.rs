@@ -144,12 +144,7 @@ impl Cluster {
     /// Where that takes too long.
     pub fn wait_settled(&self) -> Result<()> {
         eventually(SETTLED_WITHIN, "the partitions are shared out", || {
-            let mut shares = self.processors.iter().map(serving).collect::<Result<Vec<_>>>()?;
-            ensure!(shares.iter().all(|share| !share.is_empty()), "somebody has none: {shares:?}");
-            let (count, mut all) = (shares.iter().map(BTreeSet::len).sum::<usize>(), BTreeSet::new());
-            shares.iter_mut().for_each(|share| all.append(share));
-            ensure!(all.len() == count && all.iter().copied().eq(0..self.plan.partitions), "only {all:?} are served");
-            Ok(())
+            shares(&self.processors, self.plan.partitions).map(drop)
         })?;
         // Whoever answered for a partition before has said that it does not any more: an answer is from those of now.
         eventually(SETTLED_WITHIN, "all partitions answer", || {
@@ -169,6 +164,22 @@ impl Cluster {
         self.query.terminate()?;
         self.processors.into_iter().try_for_each(Track::terminate)
     }
+}
+
+/// How many of the partitions each of these processors serves.
+///
+/// # Errors
+/// Where one has none, or a partition is not served, or twice.
+pub fn shares<'t>(processors: impl IntoIterator<Item = &'t Track>, partitions: u32) -> Result<Vec<usize>> {
+    let shares = processors.into_iter().map(serving).collect::<Result<Vec<_>>>()?;
+    ensure!(shares.iter().all(|share| !share.is_empty()), "somebody has none: {shares:?}");
+    let sizes: Vec<_> = shares.iter().map(BTreeSet::len).collect();
+    let all: BTreeSet<_> = shares.into_iter().flatten().collect();
+    ensure!(
+        all.len() == sizes.iter().sum::<usize>() && all.iter().copied().eq(0..partitions),
+        "only {all:?} are served"
+    );
+    Ok(sizes)
 }
 
 /// The partitions that a processor serves, as it says itself.
