@@ -5,7 +5,7 @@ import time
 
 from . import place
 from .process import run, wait_until
-from .results import Runs
+from .results import Runs, median
 from .track import FOLDER_PARTITIONS, load, standalone
 
 UNTIL = "2025-06-01T12:00:00Z"
@@ -18,7 +18,7 @@ def memory(size, runs):
     with standalone(data) as track:
         samples = fold(track, size.state_events)
         usage = track.terminate()
-    half = [rss for folded, rss in samples if folded >= size.state_events / 2]
+    third, last = (in_quarter(number, samples, size.state_events) for number in (3, 4))
     compact = [place.binary("compact-state"), "--state", data / "state"]
     tables = json.loads(run("compact-state", compact)[0])
     with standalone(data).wait_ready() as track:
@@ -28,8 +28,11 @@ def memory(size, runs):
         "memory": {
             "track": {
                 "rss_peak_mib": usage.rss_peak_bytes / 2**20,
-                "rss_at_half_mib": half[0] / 2**20,
-                "rss_at_end_mib": half[-1] / 2**20,
+                "rss_peak_third_quarter_mib": max(third) / 2**20,
+                "rss_peak_last_quarter_mib": max(last) / 2**20,
+                "rss_median_third_quarter_mib": median(third) / 2**20,
+                "rss_median_last_quarter_mib": median(last) / 2**20,
+                "growth_over_last_half": median(last) / median(third),
             }
         },
         "disk": {
@@ -87,6 +90,11 @@ def fold(track, events):
 
     wait_until("folded", is_done, track, within=3600, every=SAMPLE_EVERY)
     return samples
+
+
+def in_quarter(number, samples, events):
+    """Resident bytes at each look while this quarter of the events was folded, the first being 1."""
+    return [rss for folded, rss in samples if number - 1 < folded * 4 / events <= number]
 
 
 def ready(track):
