@@ -4,6 +4,7 @@ use crate::admin::digest::States;
 use crate::api;
 use crate::flags::StandaloneFlags;
 use crate::process::Process;
+use crate::roles::processor;
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use std::fs::{File, TryLockError};
@@ -153,9 +154,10 @@ fn partitions_by_default() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).min(PARTITIONS_BY_DEFAULT_MAX)
 }
 
-/// Partitions share it: few fold nearly as fast with less than many need (`docs/performance.md`, *Memory*).
+/// Partitions share it: few fold nearly as fast with less than many need (`docs/performance.md`, *Memory*). How many there
+/// are bounds nothing: from eight on it is what a processor on Kafka has.
 fn memory_by_default(partitions: u32) -> ByteSize {
-    ByteSize::mib(256 + 32 * u64::from(partitions))
+    ByteSize::mib(256 + 32 * u64::from(partitions)).min(processor::MEMORY_BY_DEFAULT)
 }
 
 /// The processor of this process, reached without a network.
@@ -202,8 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn each_partition_brings_memory() {
-        assert_eq!([1, 2, 8].map(|count| memory_by_default(count).as_u64() >> 20), [288, 320, 512]);
+    fn each_partition_brings_memory_until_there_is_enough() {
+        let mebibytes = |count| memory_by_default(count).as_u64() >> 20;
+        assert_eq!([1, 2, 7, 8, 16, 1024].map(mebibytes), [288, 320, 480, 512, 512, 512]);
     }
 
     #[test]

@@ -211,7 +211,8 @@ pub trait Member: Send + Sync {
     /// You are in, and have been told what is yours, unless others take long to give it up.
     fn joined(&self);
 
-    /// You are not in any more, or have not been let in, and why; the log tries again by itself.
+    /// You are not in any more, or have not been let in, and why; the log tries again by itself. Said of one that has
+    /// partitions only where they are about to be taken back.
     fn left_out(&self, reason: &str);
 
     /// These partitions are yours. For each, say at which offset to go on; quick, since the whole group waits.

@@ -215,7 +215,7 @@ impl Processor {
     }
 
     /// Whether this one has its place among the processors, and every partition that is ours is served. A group that is
-    /// out of reach later takes no place away: what is served goes on being served.
+    /// out of reach takes no place away for as long as its partitions are ours: what is served goes on being served.
     ///
     /// # Errors
     /// What is still missing.

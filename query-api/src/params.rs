@@ -67,13 +67,14 @@ pub(crate) fn parse<'a>(
         let (name, value) = (decode(name)?, decode(value)?);
         if name == "event" {
             events.push(value);
-        } else if let Some(name) = SINGLE.into_iter().find(|single| *single == name)
+        } else if !value.is_empty()
+            && let Some(name) = SINGLE.into_iter().find(|single| *single == name)
             && given.insert(name, value).is_some()
         {
             return Err(ParamError::Repeated { name });
         }
     }
-    let mut take = |name| given.remove(name).filter(|value| !value.is_empty());
+    let mut take = |name| given.remove(name);
 
     let (Some(start), Some(end)) = (take("start_date"), take("end_date")) else {
         return Err(ParamError::DatesMissing);
@@ -201,6 +202,14 @@ mod tests {
         assert_eq!(params.question.events, ["play", "stop"]);
         assert!(params.allow_partial);
         assert_eq!(params.min_positions, BTreeMap::from([(0, u64::MAX), (1, 5)]));
+    }
+
+    #[test]
+    fn an_empty_value_beside_another_is_no_value_either() {
+        for query in ["&user_id=&user_id=u", "&user_id=u&user_id=", "&user_id&user_id=u"] {
+            assert_eq!(parsed(query).unwrap().question.user_id.as_deref(), Some("u"), "{query}");
+        }
+        assert_eq!(parsed("&user_id=u&user_id=u").unwrap_err(), ParamError::Repeated { name: "user_id" });
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) struct FoldFlags {
     #[arg(long, env = "TRACK_RETENTION", value_name = "DURATION", default_value = "400d", value_parser = values::retention)]
     pub(crate) retention: Duration,
     /// Memory for the state, all partitions together: rows that are worked on, cache and write buffers. The process takes
-    /// up to two and a half times as much. Default: 512MiB; with all roles in one process 256MiB, and 32MiB more for each partition.
+    /// up to two and a half times as much. Default: 512MiB; with all roles in one process 256MiB and 32MiB for each partition, at most that.
     #[arg(long, env = "TRACK_MEMORY", value_name = "SIZE", value_parser = values::memory)]
     memory: Option<ByteSize>,
     /// Start even where the log no longer holds what the state is missing. Those events stay uncounted.

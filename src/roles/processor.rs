@@ -16,7 +16,7 @@ use track_proto::topics;
 use track_proto::v1::Owner;
 
 /// Unless the operator says otherwise. How many partitions the group will give it is not known.
-const MEMORY_BY_DEFAULT: ByteSize = ByteSize::mib(512);
+pub(crate) const MEMORY_BY_DEFAULT: ByteSize = ByteSize::mib(512);
 
 /// Runs until the process is told to stop, everything is flushed and the group is left.
 ///

@@ -1,6 +1,6 @@
 //! Takes part in a consumer group: partitions come and go, and each is read from where the member says.
 
-use super::admission::Admission;
+use super::admission::{Admission, Change, is_in};
 use super::assignment::{Assignment, Consumer};
 use super::client::{self, Config, Context, refused};
 use crate::{LogError, Member, Offset, Partition, Subscribe, Subscription};
@@ -196,8 +196,13 @@ impl Membership {
                         | RDKafkaErrorCode::OffsetOutOfRange
                         | RDKafkaErrorCode::LogTruncation,
                     ))) => doubtful = true,
-                    // Brokers that come and go: librdkafka goes on by itself, and the context has logged it.
-                    Some(Err(_)) => {}
+                    // Brokers that come and go: librdkafka goes on by itself, and the context has logged it. Whoever is
+                    // not in yet may never be, and has nothing else to say why.
+                    Some(Err(error)) => {
+                        if !admission.is_over() {
+                            self.member.left_out(&consumer.context().explain("joining", &error).to_string());
+                        }
+                    }
                     None => break,
                 }
                 wait = Duration::ZERO;
@@ -206,8 +211,10 @@ impl Membership {
             if let Some((_, reason)) = consumer.client().fatal_error() {
                 return Err(LogError::Kafka(reason));
             }
-            if admission.ends(consumer, assignment.has_partitions()) {
-                self.member.joined();
+            match admission.look(assignment.has_partitions(), || is_in(consumer), Instant::now()) {
+                Some(Change::Joined) => self.member.joined(),
+                Some(Change::Lost) => self.member.left_out("the group went on without it, asking to be let in again"),
+                None => {}
             }
             assignment.hand_on(consumer);
             assignment.introduce(consumer);

@@ -264,6 +264,26 @@ fn a_second_member_of_one_name_waits_until_the_first_has_gone() {
 }
 
 #[test]
+fn who_gave_its_partitions_up_for_want_of_brokers_is_not_in_until_it_has_them_again() {
+    let mut broker = Broker::start().unwrap();
+    let topic = topic(&broker, 2, &[]);
+    // What a member of the classic protocol has it keeps for so long.
+    let config = config(&broker, &[("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "500")]);
+    let store = Arc::new(Store::default());
+    let member = Folder::new(&store);
+    let membership = join(&config, &topic, Protocol::Classic, &member);
+    member.await_standing("being in", |standing| standing == Some(&Ok(())));
+
+    broker.kill9().unwrap();
+    member.await_standing("having lost its place", |standing| matches!(standing, Some(Err(_))));
+    assert!(member.owned.lock().is_empty(), "it has nothing");
+    broker.restart().unwrap();
+    member.await_standing("being in again", |standing| standing == Some(&Ok(())));
+    assert_eq!(member.owned.lock().len(), 2);
+    membership.close(PATIENCE);
+}
+
+#[test]
 fn members_outlive_their_broker_and_leave_without_it() {
     let mut broker = Broker::start().unwrap();
     let topic = topic(&broker, 2, &[]);

@@ -54,7 +54,7 @@ async fn each_mistake_has_its_message() {
     let single =
         ["start_date", "end_date", "group_by", "user_id", "timezone", "week_start", "allow_partial", "min_position"];
     let repeated = single.map(|name| format!("{name} must be given only once"));
-    table.extend(single.iter().zip(&repeated).map(|(name, message)| (format!("{name}=&{name}="), message.as_str())));
+    table.extend(single.iter().zip(&repeated).map(|(name, message)| (format!("{name}=1&{name}=2"), message.as_str())));
 
     for (query, message) in &table {
         let body = format!(r#"{{"status":"error","message":"{message}"}}"#);
