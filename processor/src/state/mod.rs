@@ -79,6 +79,14 @@ impl Family {
         }
     }
 
+    /// Whether its keys begin with a user: there are as many of them as users make, where the others have a few a day.
+    pub(crate) const fn is_by_user(self) -> bool {
+        match self {
+            Self::Marks | Self::Timelines | Self::UserCounts | Self::UserSessions => true,
+            Self::StretchCounts | Self::QuarterCounts | Self::StretchSessions | Self::QuarterSessions => false,
+        }
+    }
+
     /// How long a row lives after its stamp.
     pub(crate) const fn life(self) -> ttl::Life {
         match self {
