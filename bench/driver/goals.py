@@ -75,7 +75,8 @@ GOALS = [
     *asked("all users' month by day", "month-by-day", 5),
     *asked("all users' year by month elsewhere", "year-by-month", 10),
     Goal("peak memory", "memory", "memory", "track", "rss_peak_mib", 768, " MiB", True),
-    ratio_at_most("its growth over the last half", "memory", "memory", "track", "growth_over_last_half", 1.0),
+    # None: a hundredth is what the medians of some hundred looks may differ by.
+    ratio_at_most("its growth over the last half", "memory", "memory", "track", "growth_over_last_half", 1.01),
     Goal("state on disk, compacted", "memory", "disk", "track", "state_bytes_an_event_compacted", 40, " bytes an event", True),
     Goal("ready after SIGTERM", "start", "ready", "after SIGTERM", "ready_seconds", 2, " s", True),
     Goal("ready after kill -9", "start", "ready", "after kill -9", "ready_seconds", 10, " s", True),

@@ -126,6 +126,29 @@ fn partitions_move(planned: impl FnOnce(Plan) -> Plan) {
 }
 
 #[test]
+fn a_processor_whose_name_is_taken_is_not_ready_until_it_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start().unwrap();
+    let plan = plan(&broker, &dir);
+    let first = plan.processor("processor-0").ready().unwrap();
+    // Started while the one that it is to replace goes on.
+    let second = plan.processor("processor-1").without("--instance-id").flag("--instance-id", "processor-0");
+    let second = second.spawn().unwrap();
+    eventually(MOVED_WITHIN, "it says why it is not ready", || {
+        let answer = second.ask_admin("/readyz")?;
+        let said = answer.json()?["rooms"]["processor"].to_string();
+        anyhow::ensure!(answer.status == 503 && said.contains("instance ID is still used"), "{answer}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(serving(&first).unwrap().len(), PARTITIONS as usize);
+    first.terminate().unwrap();
+    second.wait_ready().unwrap();
+    assert_eq!(serving(&second).unwrap().len(), PARTITIONS as usize);
+    second.terminate().unwrap();
+}
+
+#[test]
 fn kafka_goes_away_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = Broker::start().unwrap();
