@@ -35,12 +35,7 @@ pub(super) enum Change {
 impl Admission {
     /// Takes notice of how things are at `now`, and says what has changed. What a consumer has it keeps where the brokers are
     /// out of reach: only one without partitions is asked whether it `is_in`.
-    pub(super) fn look(
-        &mut self,
-        has_partitions: bool,
-        is_in: impl FnOnce() -> bool,
-        now: Instant,
-    ) -> Option<Change> {
+    pub(super) fn look(&mut self, has_partitions: bool, is_in: impl FnOnce() -> bool, now: Instant) -> Option<Change> {
         let is_in = has_partitions || is_in();
         let (next, change) = match *self {
             Self::Member if is_in => (Self::Member, None),
@@ -105,7 +100,8 @@ mod tests {
 
     #[test]
     fn who_is_told_nothing_is_a_member_after_a_while() {
-        let waits = [(false, false, 0), (false, true, TOLD), (false, true, TOLD - 1), (false, true, 1), (false, true, 1)];
+        let waits =
+            [(false, false, 0), (false, true, TOLD), (false, true, TOLD - 1), (false, true, 1), (false, true, 1)];
         assert_eq!(said(&waits), [None, None, None, Some(Change::Joined), None]);
         // Let in, thrown out and let in again: the time counts from there.
         let again = [(false, true, 0), (false, false, 1), (false, true, TOLD), (false, true, TOLD)];
