@@ -3,7 +3,7 @@
 use super::assignment::Consumer;
 use rdkafka::bindings::{
     rd_kafka_consumer_group_metadata, rd_kafka_consumer_group_metadata_destroy,
-    rd_kafka_consumer_group_metadata_generation_id,
+    rd_kafka_consumer_group_metadata_generation_id, rd_kafka_consumer_group_metadata_member_id,
 };
 use rdkafka::consumer::Consumer as _;
 use std::time::{Duration, Instant};
@@ -55,20 +55,23 @@ impl Admission {
     }
 }
 
-/// Members have a generation (classic) or an epoch (KIP-848) from 1 on; who asks to be one has 0 or less.
+/// Members have a generation (classic) or an epoch (KIP-848) from 1 on; who asks to be one has 0 or less. Where the brokers were
+/// away for too long, librdkafka keeps the generation of a classic member and takes its id away.
 pub(super) fn is_in(consumer: &Consumer) -> bool {
     let client = consumer.client().native_ptr();
     #[allow(unsafe_code, reason = "rust-rdkafka has no safe way to ask")]
     // SAFETY: the client lives as long as the consumer that is borrowed; what it gives is ours, null without a group, and
-    // destroyed once.
+    // destroyed once. The id is a C string in it, and is looked at before.
     unsafe {
         let metadata = rd_kafka_consumer_group_metadata(client);
         if metadata.is_null() {
             return false;
         }
         let generation = rd_kafka_consumer_group_metadata_generation_id(metadata);
+        let id = rd_kafka_consumer_group_metadata_member_id(metadata);
+        let has_id = !id.is_null() && id.read() != 0;
         rd_kafka_consumer_group_metadata_destroy(metadata);
-        generation > 0
+        generation > 0 && has_id
     }
 }
 
