@@ -40,7 +40,8 @@ def from_kafka(broker, size, runs):
 
 
 def streams(broker, state, answers, number):
-    java = ["java", "-Xmx2g", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    # With 2 GiB, plenty for two million events, ten million are folded in garbage collections, until it gives up.
+    java = ["java", "-Xmx6g", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
     jars = f"{place.STREAMS}/target/peer.jar:{place.STREAMS}/target/jars/*"
     return [*java, "-cp", jars, "track.bench.Main", broker.address, state, answers, f"bench-streams-{number}"]
 

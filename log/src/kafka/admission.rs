@@ -11,16 +11,34 @@ use std::time::{Duration, Instant};
 /// How long one that was let in may be told nothing before it counts as having nothing. What others have to give up first
 /// comes two answers of the brokers later, with one every 5 seconds unless they are set to something else
 /// (`group.consumer.heartbeat.interval.ms`), and giving up takes its time.
-const TOLD_WITHIN: Duration = Duration::from_secs(12);
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where one consumer is between asking to be let in and being a member, which it may have to do again.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    #[default]
-    Asking,
+    /// Having lost its place with this generation, which librdkafka may go on giving until there is a new one.
+    Asking {
+        lost: Option<Generation>,
+    },
     /// In since then, and not yet told what is its own.
-    LetIn(Instant),
+    LetIn {
+        at: Instant,
+        lost: Option<Generation>,
+    },
     Member,
+}
+
+/// Which state of the group a member is in.
+pub(super) type Generation = i32;
+
+/// What a consumer finds itself to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    pub(super) has_partitions: bool,
+    /// `None` where it is in no group.
+    pub(super) generation: Option<Generation>,
+    /// What it had was taken by the group without its being asked, since the last look.
+    pub(super) has_lost: bool,
 }
 
 /// What the member is to be told.
@@ -28,23 +46,35 @@ pub(super) enum Admission {
 pub(super) enum Change {
     /// It is a member that has been told what is its own, or has had the time to be told.
     Joined,
-    /// The group has gone on without it, and it has nothing any more. The consumer asks again by itself.
+    /// It has lost its place, and with it all that it had. The consumer asks again by itself.
     Lost,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::Asking { lost: None }
+    }
 }
 
 impl Admission {
     /// Takes notice of how things are at `now`, and says what has changed. What a consumer has it keeps where the brokers are
-    /// out of reach: only one without partitions is asked whether it `is_in`.
-    pub(super) fn look(&mut self, has_partitions: bool, is_in: impl FnOnce() -> bool, now: Instant) -> Option<Change> {
-        let is_in = has_partitions || is_in();
+    /// out of reach.
+    pub(super) fn look(&mut self, found: Found, now: Instant) -> Option<Change> {
+        let Found { has_partitions, generation, has_lost } = found;
         let (next, change) = match *self {
-            Self::Member if is_in => (Self::Member, None),
-            Self::Member => (Self::Asking, Some(Change::Lost)),
-            Self::Asking | Self::LetIn(_) if has_partitions => (Self::Member, Some(Change::Joined)),
-            Self::Asking | Self::LetIn(_) if !is_in => (Self::Asking, None),
-            Self::Asking => (Self::LetIn(now), None),
-            Self::LetIn(at) if now.saturating_duration_since(at) < TOLD_WITHIN => (Self::LetIn(at), None),
-            Self::LetIn(_) => (Self::Member, Some(Change::Joined)),
+            Self::Member if has_lost || !has_partitions && generation.is_none() => {
+                (Self::Asking { lost: generation }, Some(Change::Lost))
+            }
+            Self::Member => (Self::Member, None),
+            Self::Asking { .. } | Self::LetIn { .. } if has_partitions => (Self::Member, Some(Change::Joined)),
+            Self::Asking { lost } | Self::LetIn { lost, .. } if generation.is_none() || generation == lost => {
+                (Self::Asking { lost }, None)
+            }
+            Self::Asking { lost } => (Self::LetIn { at: now, lost }, None),
+            Self::LetIn { at, lost } if now.saturating_duration_since(at) < TOLD_WITHIN => {
+                (Self::LetIn { at, lost }, None)
+            }
+            Self::LetIn { .. } => (Self::Member, Some(Change::Joined)),
         };
         *self = next;
         change
@@ -57,7 +87,7 @@ impl Admission {
 
 /// Members have a generation (classic) or an epoch (KIP-848) from 1 on; who asks to be one has 0 or less. Where the brokers were
 /// away for too long, librdkafka keeps the generation of a classic member and takes its id away.
-pub(super) fn is_in(consumer: &Consumer) -> bool {
+pub(super) fn generation(consumer: &Consumer) -> Option<Generation> {
     let client = consumer.client().native_ptr();
     #[allow(unsafe_code, reason = "rust-rdkafka has no safe way to ask")]
     // SAFETY: the client lives as long as the consumer that is borrowed; what it gives is ours, null without a group, and
@@ -65,13 +95,13 @@ pub(super) fn is_in(consumer: &Consumer) -> bool {
     unsafe {
         let metadata = rd_kafka_consumer_group_metadata(client);
         if metadata.is_null() {
-            return false;
+            return None;
         }
         let generation = rd_kafka_consumer_group_metadata_generation_id(metadata);
         let id = rd_kafka_consumer_group_metadata_member_id(metadata);
         let has_id = !id.is_null() && id.read() != 0;
         rd_kafka_consumer_group_metadata_destroy(metadata);
-        generation > 0 && has_id
+        (generation > 0 && has_id).then_some(generation)
     }
 }
 
@@ -79,47 +109,69 @@ pub(super) fn is_in(consumer: &Consumer) -> bool {
 mod tests {
     use super::*;
 
-    /// What is said after each look: whether it has partitions, whether it is in, seconds since the look before.
-    fn said(looks: &[(bool, bool, u64)]) -> Vec<Option<Change>> {
+    const NONE: Found = Found { has_partitions: false, generation: None, has_lost: false };
+    const TOLD: u64 = TOLD_WITHIN.as_secs();
+
+    fn with(generation: Generation) -> Found {
+        Found { generation: Some(generation), ..NONE }
+    }
+
+    fn owning(generation: Option<Generation>) -> Found {
+        Found { has_partitions: true, generation, ..NONE }
+    }
+
+    fn losing(generation: Option<Generation>) -> Found {
+        Found { has_lost: true, generation, ..NONE }
+    }
+
+    /// What is said after each look, so many seconds after the one before.
+    fn said(looks: &[(Found, u64)]) -> Vec<Option<Change>> {
         let (mut admission, mut now) = (Admission::default(), Instant::now());
-        let look = |(has_partitions, is_in, seconds): &(bool, bool, u64)| {
+        let look = |(found, seconds): &(Found, u64)| {
             now += Duration::from_secs(*seconds);
-            admission.look(*has_partitions, || *is_in, now)
+            admission.look(*found, now)
         };
         looks.iter().map(look).collect()
     }
 
-    const TOLD: u64 = TOLD_WITHIN.as_secs();
-
     #[test]
     fn who_is_not_let_in_is_no_member_however_long_it_takes() {
-        assert_eq!(said(&[(false, false, 0), (false, false, TOLD), (false, false, TOLD)]), [None; 3]);
+        assert_eq!(said(&[(NONE, 0), (NONE, TOLD), (NONE, TOLD)]), [None; 3]);
     }
 
     #[test]
     fn who_has_partitions_is_a_member_at_once() {
-        assert_eq!(said(&[(false, true, 0), (true, true, 1), (true, true, 1)]), [None, Some(Change::Joined), None]);
+        assert_eq!(
+            said(&[(with(1), 0), (owning(Some(1)), 1), (owning(Some(1)), 1)]),
+            [None, Some(Change::Joined), None]
+        );
     }
 
     #[test]
     fn who_is_told_nothing_is_a_member_after_a_while() {
-        let waits =
-            [(false, false, 0), (false, true, TOLD), (false, true, TOLD - 1), (false, true, 1), (false, true, 1)];
+        let waits = [(NONE, 0), (with(1), TOLD), (with(1), TOLD - 1), (with(2), 1), (with(2), 1)];
         assert_eq!(said(&waits), [None, None, None, Some(Change::Joined), None]);
         // Let in, thrown out and let in again: the time counts from there.
-        let again = [(false, true, 0), (false, false, 1), (false, true, TOLD), (false, true, TOLD)];
+        let again = [(with(1), 0), (NONE, 1), (with(2), TOLD), (with(2), TOLD)];
         assert_eq!(said(&again), [None, None, None, Some(Change::Joined)]);
     }
 
     #[test]
     fn who_has_lost_its_place_is_told_and_may_come_back() {
-        let fenced = [(true, true, 0), (false, false, 1), (false, false, TOLD), (true, true, 1)];
-        assert_eq!(said(&fenced), [Some(Change::Joined), Some(Change::Lost), None, Some(Change::Joined)]);
+        let (joined, lost) = (Some(Change::Joined), Some(Change::Lost));
+        let noticed =
+            [(owning(Some(7)), 0), (losing(Some(7)), 1), (with(7), TOLD), (with(7), TOLD), (owning(Some(8)), 1)];
+        assert_eq!(said(&noticed), [joined, lost, None, None, joined]);
+        let for_nothing = [(owning(Some(7)), 0), (losing(None), 1), (NONE, TOLD), (with(8), TOLD), (with(8), TOLD)];
+        assert_eq!(said(&for_nothing), [joined, lost, None, None, joined]);
+        // It had nothing that could have been taken.
+        let idle = [(with(7), 0), (with(7), TOLD), (NONE, 1), (with(8), 1), (with(8), TOLD)];
+        assert_eq!(said(&idle), [None, joined, lost, None, joined]);
     }
 
     #[test]
     fn who_has_partitions_keeps_its_place_without_brokers_and_who_gave_them_to_others_too() {
-        assert_eq!(said(&[(true, true, 0), (true, false, TOLD)]), [Some(Change::Joined), None]);
-        assert_eq!(said(&[(true, true, 0), (false, true, TOLD)]), [Some(Change::Joined), None]);
+        assert_eq!(said(&[(owning(Some(1)), 0), (owning(None), TOLD)]), [Some(Change::Joined), None]);
+        assert_eq!(said(&[(owning(Some(1)), 0), (with(2), TOLD)]), [Some(Change::Joined), None]);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Assignment {
     closed: AtomicBool,
     /// An offset was refused that turns out to be in the log: only a new assignment begins its fetching again.
     is_stuck: AtomicBool,
+    /// The group has taken what there was without asking: it has gone on without this member.
+    is_lost: AtomicBool,
     moments: Moments,
 }
 
@@ -74,6 +76,7 @@ impl Assignment {
             slots: Mutex::default(),
             closed: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
             moments: Moments::default(),
         }
     }
@@ -136,6 +139,11 @@ impl Assignment {
     /// Whether the group has given it any.
     pub(super) fn has_partitions(&self) -> bool {
         !self.slots.lock().is_empty()
+    }
+
+    /// Whether the group has taken what it had given since this was last asked, having gone on without this member.
+    pub(super) fn take_lost(&self) -> bool {
+        self.is_lost.swap(false, Ordering::AcqRel)
     }
 
     /// Whether some partition waits for its reader.
@@ -345,6 +353,9 @@ impl ConsumerContext for Context<Assignment> {
             assignment.assign(consumer, list)
         } else {
             tracing::info!(partitions = ?assignment.partitions_of(list), "revoked by the group");
+            if consumer.assignment_lost() {
+                assignment.is_lost.store(true, Ordering::Release);
+            }
             assignment.revoke(&assignment.partitions_of(list));
             match consumer.rebalance_protocol() {
                 RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),

@@ -1,6 +1,6 @@
 //! Takes part in a consumer group: partitions come and go, and each is read from where the member says.
 
-use super::admission::{Admission, Change, is_in};
+use super::admission::{self, Admission, Change, Found};
 use super::assignment::{Assignment, Consumer};
 use super::client::{self, Config, Context, refused};
 use crate::{LogError, Member, Offset, Partition, Subscribe, Subscription};
@@ -199,7 +199,7 @@ impl Membership {
                     // Brokers that come and go: librdkafka goes on by itself, and the context has logged it. Whoever is
                     // not in yet may never be, and has nothing else to say why.
                     Some(Err(error)) => {
-                        if !admission.is_over() {
+                        if !admission.is_over() && !assignment.has_partitions() {
                             self.member.left_out(&consumer.context().explain("joining", &error).to_string());
                         }
                     }
@@ -211,9 +211,14 @@ impl Membership {
             if let Some((_, reason)) = consumer.client().fatal_error() {
                 return Err(LogError::Kafka(reason));
             }
-            match admission.look(assignment.has_partitions(), || is_in(consumer), Instant::now()) {
+            let found = Found {
+                has_partitions: assignment.has_partitions(),
+                generation: admission::generation(consumer),
+                has_lost: assignment.take_lost(),
+            };
+            match admission.look(found, Instant::now()) {
                 Some(Change::Joined) => self.member.joined(),
-                Some(Change::Lost) => self.member.left_out("the group went on without it, asking to be let in again"),
+                Some(Change::Lost) => self.member.left_out("its place was lost, asking to be let in again"),
                 None => {}
             }
             assignment.hand_on(consumer);

@@ -9,21 +9,21 @@ use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How often the brokers are asked whether they are there, for `/readyz`.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
-/// How long a client is listened to at a time, and how late it may notice that nobody has it any more. Of each such time
-/// `BaseProducer::poll` spends what is left short of a millisecond spinning: with 100 ms, as `ThreadedProducer` has it, that is
-/// a hundredth of a processor for each client that has nothing to do.
-const LISTEN: Duration = Duration::from_secs(1);
+/// How long a client is listened to at a time, and how late its end is noticed. `BaseProducer::poll` waits for whole milliseconds and
+/// spins through what is left: with just 100, as `ThreadedProducer` has it, for a hundredth of all time, when it has nothing to do.
+const LISTEN: Duration = Duration::from_micros(250_100);
 
-type Client = BaseProducer<Context<Deliveries>>;
 /// Where each record lies, in the order in which they were sent.
 type Outcome = Result<Vec<Position>, AppendError>;
 
@@ -69,7 +69,7 @@ impl Producer {
         let bytes_waiting = Arc::new(AtomicUsize::new(0));
         let shared = Arc::new(Shared {
             topic: topic.to_owned(),
-            client: RwLock::new(connect(&config, &bytes_waiting)?),
+            client: RwLock::new(Client::connect(&config, &bytes_waiting)?),
             config,
             bytes_max: kilobytes.unwrap_or(usize::MAX / 1024).saturating_mul(1024),
             bytes_waiting,
@@ -163,10 +163,10 @@ impl Shared {
         }
         let mut current = self.client.write();
         if current.client().fatal_error().is_some() {
-            match connect(&self.config, &self.bytes_waiting) {
+            match Client::connect(&self.config, &self.bytes_waiting) {
                 Ok(new) => {
                     tracing::warn!("Kafka: the producer of {} was replaced after a fatal error", self.topic);
-                    *current = new;
+                    client::retire(std::mem::replace(&mut *current, new));
                 }
                 Err(error) => tracing::error!("Kafka: no new producer for {}: {error}", self.topic),
             }
@@ -192,21 +192,47 @@ impl Shared {
     }
 }
 
-/// A client, and a thread that hears what becomes of its records until nobody has the client any more. It is dropped there, since
-/// that may take long.
-fn connect(config: &ClientConfig, bytes_waiting: &Arc<AtomicUsize>) -> Result<Arc<Client>, LogError> {
-    let context = Context::new(Deliveries { bytes_waiting: Arc::clone(bytes_waiting) });
-    let client: Arc<Client> = config.create_with_context(context).map(Arc::new).map_err(client::refused)?;
-    let listened = Arc::downgrade(&client);
-    std::thread::Builder::new()
-        .name("kafka-producer".to_owned())
-        .spawn(move || {
-            while let Some(client) = listened.upgrade() {
-                client.poll(LISTEN);
+/// A client, and the thread that hears what becomes of its records.
+struct Client {
+    producer: Arc<BaseProducer<Context<Deliveries>>>,
+    is_over: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    fn connect(config: &ClientConfig, bytes_waiting: &Arc<AtomicUsize>) -> Result<Arc<Self>, LogError> {
+        let context = Context::new(Deliveries { bytes_waiting: Arc::clone(bytes_waiting) });
+        let producer = config.create_with_context(context).map_err(client::refused)?;
+        let mut client = Self { producer: Arc::new(producer), is_over: Arc::default(), listening: None };
+        let (producer, is_over) = (Arc::clone(&client.producer), Arc::clone(&client.is_over));
+        let listening = std::thread::Builder::new().name("kafka-producer".to_owned()).spawn(move || {
+            while !is_over.load(Ordering::Acquire) {
+                producer.poll(LISTEN);
             }
-        })
-        .map_err(|source| LogError::Io { context: "a thread for Kafka".to_owned(), source })?;
-    Ok(client)
+        });
+        let no_thread = |source| LogError::Io { context: "a thread for Kafka".to_owned(), source };
+        client.listening = Some(listening.map_err(no_thread)?);
+        Ok(Arc::new(client))
+    }
+}
+
+impl Deref for Client {
+    type Target = BaseProducer<Context<Deliveries>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.producer
+    }
+}
+
+impl Drop for Client {
+    /// The thread first, so that nothing of librdkafka is left when the process ends.
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        if let Some(listening) = self.listening.take() {
+            // One that panicked has ended too.
+            let _ = listening.join();
+        }
+    }
 }
 
 /// Hears what became of each record.
