@@ -218,7 +218,10 @@ impl Membership {
             };
             match admission.look(found, Instant::now()) {
                 Some(Change::Joined) => self.member.joined(),
-                Some(Change::Lost) => self.member.left_out("its place was lost, asking to be let in again"),
+                Some(Change::Lost) => {
+                    tracing::warn!("the place in the consumer group was lost, asking to be let in again");
+                    self.member.left_out("its place was lost, asking to be let in again");
+                }
                 None => {}
             }
             assignment.hand_on(consumer);

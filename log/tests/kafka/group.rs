@@ -263,6 +263,32 @@ fn a_second_member_of_one_name_waits_until_the_first_has_gone() {
     store.assert_exact();
 }
 
+/// By the classic protocol, where librdkafka takes less than 45 seconds for too long.
+#[test]
+fn who_is_thrown_out_for_its_silence_hears_that_it_has_lost_its_place() {
+    let quick = [("max.poll.interval.ms", "2000"), ("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "500")];
+    let (broker, protocol) = (Broker::shared(), Protocol::Classic);
+    let topic = topic(broker, 2, &[]);
+    let config = config(broker, &quick);
+    let store = Arc::new(Store::default());
+    let (first, second) = (Folder::new(&store), Folder::new(&store));
+    // Who is given a reader takes note of it, and as long as it can't the group's thread does not poll.
+    let silence = first.log_ends.lock();
+    let first_membership = join(&config, &topic, protocol, &first);
+    first.await_standing("being in", |standing| standing == Some(&Ok(())));
+    let second_membership = join(&config, &topic, protocol, &second);
+    second.await_owned(2);
+    assert_eq!(*first.left_out.lock(), Vec::<String>::new(), "it does not know yet");
+    drop(silence);
+    second.await_owned(1);
+    first.await_owned(1);
+    first.await_standing("being in again", |standing| standing == Some(&Ok(())));
+    let left_out = first.left_out.lock().clone();
+    assert!(left_out.iter().any(|reason| reason.contains("its place was lost")), "{left_out:?}");
+    first_membership.close(PATIENCE);
+    second_membership.close(PATIENCE);
+}
+
 #[test]
 fn who_gave_its_partitions_up_for_want_of_brokers_is_not_in_until_it_has_them_again() {
     let mut broker = Broker::start().unwrap();

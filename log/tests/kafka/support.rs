@@ -142,6 +142,8 @@ pub(crate) struct Folder {
     pub(crate) log_ends: Mutex<HashMap<Partition, Offset>>,
     /// What the group has said last of its being in; `None` before it has said anything.
     pub(crate) standing: Mutex<Option<Result<(), String>>>,
+    /// Each time that it was said not to be in, why.
+    pub(crate) left_out: Mutex<Vec<String>>,
 }
 
 impl Folder {
@@ -160,6 +162,7 @@ impl Folder {
             owned: Mutex::default(),
             log_ends: Mutex::default(),
             standing: Mutex::default(),
+            left_out: Mutex::default(),
         })
     }
 
@@ -197,6 +200,7 @@ impl Member for Handle {
 
     fn left_out(&self, reason: &str) {
         *self.0.standing.lock() = Some(Err(reason.to_owned()));
+        self.0.left_out.lock().push(reason.to_owned());
     }
 
     fn assigned(&self, partitions: &[Partition]) -> Vec<(Partition, Offset)> {
