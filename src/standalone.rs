@@ -154,8 +154,8 @@ fn partitions_by_default() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).min(PARTITIONS_BY_DEFAULT_MAX)
 }
 
-/// Partitions share it: few fold nearly as fast with less than many need (`docs/performance.md`, *Memory*). How many there
-/// are bounds nothing: from eight on it is what a processor on Kafka has.
+/// Partitions share it: few fold nearly as fast with less than many need (`docs/performance.md`, *Memory*). However
+/// many there are, it is no more than a processor on Kafka has.
 fn memory_by_default(partitions: u32) -> ByteSize {
     ByteSize::mib(256 + 32 * u64::from(partitions)).min(processor::MEMORY_BY_DEFAULT)
 }

@@ -25,7 +25,7 @@ class Goal:
         numbers = sides.get(self.side)
         if numbers is None:
             return None
-        return numbers.get("median", numbers).get(self.name)
+        return numbers.get("median", numbers)[self.name]
 
     def is_met(self, value):
         return value <= self.wanted if self.at_most else value >= self.wanted

@@ -65,10 +65,12 @@ pub(crate) fn parse<'a>(
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decode(name)?, decode(value)?);
+        if value.is_empty() {
+            continue;
+        }
         if name == "event" {
             events.push(value);
-        } else if !value.is_empty()
-            && let Some(name) = SINGLE.into_iter().find(|single| *single == name)
+        } else if let Some(name) = SINGLE.into_iter().find(|single| *single == name)
             && given.insert(name, value).is_some()
         {
             return Err(ParamError::Repeated { name });
@@ -103,7 +105,6 @@ pub(crate) fn parse<'a>(
     if let Some(user_id) = &user_id {
         check_user_id(user_id)?;
     }
-    events.retain(|event| !event.is_empty());
     events.sort_unstable();
     events.dedup();
     events.iter().try_for_each(|event| check_name(event))?;

@@ -31,16 +31,6 @@ pub(super) enum Admission {
 /// Which state of the group a member is in.
 pub(super) type Generation = i32;
 
-/// What a consumer finds itself to be.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Found {
-    pub(super) has_partitions: bool,
-    /// `None` where it is in no group.
-    pub(super) generation: Option<Generation>,
-    /// What it had was taken by the group without its being asked, since the last look.
-    pub(super) has_lost: bool,
-}
-
 /// What the member is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -57,30 +47,41 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Takes notice of how things are at `now`, and says what has changed. What a consumer has it keeps where the brokers are
-    /// out of reach.
-    pub(super) fn look(&mut self, found: Found, now: Instant) -> Option<Change> {
-        let Found { has_partitions, generation, has_lost } = found;
+    /// Takes notice of how things are at `now`, and says what has changed; `has_lost` where the group has taken what there was
+    /// without asking since the last look. What a consumer has it keeps where the brokers are out of reach, and as long as it
+    /// has that, nobody needs to be asked for its `generation`, which is `None` where it is in no group.
+    pub(super) fn look(
+        &mut self,
+        has_partitions: bool,
+        has_lost: bool,
+        generation: impl FnOnce() -> Option<Generation>,
+        now: Instant,
+    ) -> Option<Change> {
         let (next, change) = match *self {
-            Self::Member if has_lost || !has_partitions && generation.is_none() => {
-                (Self::Asking { lost: generation }, Some(Change::Lost))
-            }
-            Self::Member => (Self::Member, None),
+            Self::Member if has_partitions && !has_lost => (Self::Member, None),
+            Self::Member => match generation() {
+                Some(_) if !has_lost => (Self::Member, None),
+                lost => (Self::Asking { lost }, Some(Change::Lost)),
+            },
             Self::Asking { .. } | Self::LetIn { .. } if has_partitions => (Self::Member, Some(Change::Joined)),
-            Self::Asking { lost } | Self::LetIn { lost, .. } if generation.is_none() || generation == lost => {
-                (Self::Asking { lost }, None)
-            }
-            Self::Asking { lost } => (Self::LetIn { at: now, lost }, None),
-            Self::LetIn { at, lost } if now.saturating_duration_since(at) < TOLD_WITHIN => {
-                (Self::LetIn { at, lost }, None)
-            }
-            Self::LetIn { .. } => (Self::Member, Some(Change::Joined)),
+            Self::Asking { lost } => (Self::asking_or_let_in(lost, generation(), now), None),
+            Self::LetIn { at, lost } => match Self::asking_or_let_in(lost, generation(), at) {
+                Self::LetIn { .. } if now.saturating_duration_since(at) >= TOLD_WITHIN => {
+                    (Self::Member, Some(Change::Joined))
+                }
+                next => (next, None),
+            },
         };
         *self = next;
         change
     }
 
-    pub(super) fn is_over(self) -> bool {
+    /// In since `at`, where it is in and not by what it has `lost`.
+    fn asking_or_let_in(lost: Option<Generation>, generation: Option<Generation>, at: Instant) -> Self {
+        if generation.is_none() || generation == lost { Self::Asking { lost } } else { Self::LetIn { at, lost } }
+    }
+
+    pub(super) fn is_member(self) -> bool {
         self == Self::Member
     }
 }
@@ -109,6 +110,14 @@ pub(super) fn generation(consumer: &Consumer) -> Option<Generation> {
 mod tests {
     use super::*;
 
+    /// What a consumer finds itself to be.
+    #[derive(Clone, Copy)]
+    struct Found {
+        has_partitions: bool,
+        generation: Option<Generation>,
+        has_lost: bool,
+    }
+
     const NONE: Found = Found { has_partitions: false, generation: None, has_lost: false };
     const TOLD: u64 = TOLD_WITHIN.as_secs();
 
@@ -129,7 +138,7 @@ mod tests {
         let (mut admission, mut now) = (Admission::default(), Instant::now());
         let look = |(found, seconds): &(Found, u64)| {
             now += Duration::from_secs(*seconds);
-            admission.look(*found, now)
+            admission.look(found.has_partitions, found.has_lost, || found.generation, now)
         };
         looks.iter().map(look).collect()
     }

@@ -1,6 +1,6 @@
 //! The last value per key, on a compacted topic of one partition.
 
-use super::client::{Config, Context, Role, refused, retire};
+use super::client::{Config, Context, Role, no_thread, refused, retire};
 use super::producer::{Outgoing, Producer};
 use crate::{AppendError, Bulletin, BulletinGuard, LogError};
 use bytes::Bytes;
@@ -65,7 +65,7 @@ impl Bulletin for KafkaBulletin {
                 }
                 retire(follower.consumer);
             })
-            .map_err(|source| LogError::Io { context: "a thread for Kafka".to_owned(), source })?;
+            .map_err(no_thread)?;
         Ok(BulletinGuard::new(move || stop.store(true, Ordering::Release)))
     }
 }

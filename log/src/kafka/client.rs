@@ -318,6 +318,11 @@ pub(super) fn expect_topic(asker: &Asker, topic: &str) -> Result<u32, LogError> 
     find_topic(asker, topic)?.ok_or_else(|| LogError::Kafka(format!("there is no topic {topic} on these brokers")))
 }
 
+/// Why there is no thread for a client.
+pub(super) fn no_thread(source: std::io::Error) -> LogError {
+    LogError::Io { context: "a thread for Kafka".to_owned(), source }
+}
+
 /// Drops a consumer on a thread of its own, since that may hang (librdkafka waits for its brokers).
 pub(super) fn retire<T: Send + 'static>(client: T) {
     // Where no thread can be had the closure is dropped here, and the client with it.

@@ -1,6 +1,6 @@
 //! Takes part in a consumer group: partitions come and go, and each is read from where the member says.
 
-use super::admission::{self, Admission, Change, Found};
+use super::admission::{Admission, Change, generation};
 use super::assignment::{Assignment, Consumer};
 use super::client::{self, Config, Context, refused};
 use crate::{LogError, Member, Offset, Partition, Subscribe, Subscription};
@@ -105,7 +105,7 @@ impl Subscribe for KafkaGroup {
                 membership.run(first);
                 drop(done);
             })
-            .map_err(|source| LogError::Io { context: "a thread for Kafka".to_owned(), source })?;
+            .map_err(client::no_thread)?;
         Ok(Box::new(GroupSubscription { shared, ended: Mutex::new(ended) }))
     }
 }
@@ -199,7 +199,7 @@ impl Membership {
                     // Brokers that come and go: librdkafka goes on by itself, and the context has logged it. Whoever is
                     // not in yet may never be, and has nothing else to say why.
                     Some(Err(error)) => {
-                        if !admission.is_over() && !assignment.has_partitions() {
+                        if !admission.is_member() && !assignment.has_partitions() {
                             self.member.left_out(&consumer.context().explain("joining", &error).to_string());
                         }
                     }
@@ -211,12 +211,8 @@ impl Membership {
             if let Some((_, reason)) = consumer.client().fatal_error() {
                 return Err(LogError::Kafka(reason));
             }
-            let found = Found {
-                has_partitions: assignment.has_partitions(),
-                generation: admission::generation(consumer),
-                has_lost: assignment.take_lost(),
-            };
-            match admission.look(found, Instant::now()) {
+            let (has_partitions, has_lost) = (assignment.has_partitions(), assignment.take_lost());
+            match admission.look(has_partitions, has_lost, || generation(consumer), Instant::now()) {
                 Some(Change::Joined) => self.member.joined(),
                 Some(Change::Lost) => {
                     tracing::warn!("the place in the consumer group was lost, asking to be let in again");

@@ -86,7 +86,7 @@ impl Producer {
                     *shared.readiness.lock() = readiness;
                 }
             })
-            .map_err(|source| LogError::Io { context: "a thread for Kafka".to_owned(), source })?;
+            .map_err(client::no_thread)?;
         Ok(Self { shared, partition_count, _probe: stop })
     }
 
@@ -210,8 +210,7 @@ impl Client {
                 producer.poll(LISTEN);
             }
         });
-        let no_thread = |source| LogError::Io { context: "a thread for Kafka".to_owned(), source };
-        client.listening = Some(listening.map_err(no_thread)?);
+        client.listening = Some(listening.map_err(client::no_thread)?);
         Ok(Arc::new(client))
     }
 }
