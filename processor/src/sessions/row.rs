@@ -152,9 +152,9 @@ fn encode_entries(entries: &[Entry], row: &mut Vec<u8>) {
     let (mut time_ms, mut arrival_ms) = (0_i64, 0_i64);
     for (index, entry) in entries.iter().enumerate() {
         let Entry { edge, partner, count } = entry;
-        let mirror = entry.mirror().filter(|mirror| within.contains(&mirror.edge.time_ms));
         // All edges of an instant are in one row: a partner in the row's range is in the row.
-        let mirror = mirror.and_then(|mirror| entries.binary_search_by(|other| other.order(&mirror)).ok());
+        let mirror = entry.mirror().filter(|mirror| within.contains(&mirror.edge.time_ms));
+        let mirror = mirror.and_then(|mirror| find_near(entries, index, &mirror));
         let pairing = match mirror {
             Some(at) if at > index => EARLIER_HALF,
             Some(_) => LATER_HALF,
@@ -201,6 +201,13 @@ fn encode_entries(entries: &[Entry], row: &mut Vec<u8>) {
         }
         (time_ms, arrival_ms) = (edge.time_ms, edge.arrival_ms);
     }
+}
+
+/// Where `wanted` is among `entries`, if it is. Most partners are side by side, `from` being the place of one of them.
+fn find_near(entries: &[Entry], from: usize, wanted: &Entry) -> Option<usize> {
+    let is_at = |at: &usize| entries.get(*at).is_some_and(|entry| entry.order(wanted).is_eq());
+    let beside = [from + 1, from.wrapping_sub(1)].into_iter().find(is_at);
+    beside.or_else(|| entries.binary_search_by(|entry| entry.order(wanted)).ok())
 }
 
 fn decode_entries(row: &mut &[u8]) -> Result<Vec<Entry>, Damaged> {
