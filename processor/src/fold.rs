@@ -21,6 +21,11 @@ use track_log::Record;
 use track_proto::calendar::{quarter_of_day, utc_day};
 use track_proto::event::{self, EventView, Malformed};
 
+/// How many events ahead a user is fetched into the processor's cache.
+const EXPECTED_LATER: usize = 12;
+/// How many events ahead their rows are: where these lie, the user says.
+const EXPECTED_SOON: usize = 6;
+
 /// What a batch of records led to, beside the changes in the working set.
 pub(crate) struct Folded {
     pub(crate) progress: Progress,
@@ -85,7 +90,9 @@ pub(crate) fn fold(
     working.read_timelines(store, timelines, before.stream_time)?;
 
     let (mut events, mut duplicates, mut consumed) = (0, 0, records.len());
-    for Arrived { index, event, user, name, at, progress: with_it } in &arrived {
+    let user_of = |place: usize| arrived.get(place).map(|arrived: &Arrived<'_>| arrived.user);
+    for (place, Arrived { index, event, user, name, at, progress: with_it }) in arrived.iter().enumerate() {
+        working.expect(user_of(place + EXPECTED_LATER), user_of(place + EXPECTED_SOON));
         let EventView { user_id, client_event_id, timestamp_ms, .. } = *event;
         if client_event_id.is_some_and(|id| !remember(working, &remembered, marks::key(user_id, id), *at)) {
             duplicates += 1;

@@ -62,24 +62,29 @@ pub(crate) fn show_day(day: i32) -> String {
 }
 
 /// Rows in the order of their keys, so that the memtable is filled in order and the store is read in order.
-pub(crate) struct InOrder<V> {
-    rows: Vec<(Key, V)>,
-    /// The first sixteen bytes of each key, which settle most comparisons without a look at the row, and its place.
-    order: Vec<(u128, usize)>,
-}
+pub(crate) struct InOrder<V>(Vec<(Key, V)>);
 
 impl<V> InOrder<V> {
     pub(crate) fn new(rows: impl IntoIterator<Item = (Key, V)>) -> Self {
         let rows: Vec<_> = rows.into_iter().collect();
+        // The first sixteen bytes of each key, which settle most comparisons without a look at the row, and its place.
         let mut order: Vec<_> = rows.iter().enumerate().map(|(place, (key, _))| (first_bytes(key), place)).collect();
         order.sort_unstable_by(|(a, a_place), (b, b_place)| {
             a.cmp(b).then_with(|| rows[*a_place].0.cmp(&rows[*b_place].0))
         });
-        Self { rows, order }
+        // Moved once, so that those who go through them, some several times, find one beside the other.
+        let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
+        let mut in_order = Vec::with_capacity(rows.len());
+        in_order.extend(order.into_iter().filter_map(|(_, place)| rows[place].take()));
+        Self(in_order)
     }
+}
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Key, V)> {
-        self.order.iter().map(|(_, place)| &self.rows[*place])
+impl<V> std::ops::Deref for InOrder<V> {
+    type Target = [(Key, V)];
+
+    fn deref(&self) -> &[(Key, V)] {
+        &self.0
     }
 }
 

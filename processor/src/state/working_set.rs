@@ -12,10 +12,12 @@
 //! - [`days`], [`totals`]: the rows by day, of one user and over all
 //! - [`day_row`]: one of them, whole or only what is to be added
 //! - [`rows`]: where session timelines find and leave their rows
+//! - [`prefetch`]: how what is soon to be looked at gets into the processor's cache
 
 mod day_row;
 mod days;
 mod names;
+mod prefetch;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,9 @@ use users::{User, Users};
 
 /// How many names of events are kept in mind. Past that everything is let go of: they are no names but numbers.
 const NAMES_MAX: usize = 65_536;
+
+/// How many users are put into a batch at a time: each is looked at several times, and stays in the processor's cache meanwhile.
+const USERS_AT_ONCE: usize = 256;
 
 /// What a record that is folded and not written yet takes beside its user's rows, about: its event_id in the map, in order and
 /// in the batch, and the rows that it leads to in the batch.
@@ -148,6 +153,17 @@ impl WorkingSet {
         self.users.find(user_id)
     }
 
+    /// Begins to fetch into the processor's cache whose events come next: `later` themselves, and the rows of `soon`, who was
+    /// `later` some calls ago.
+    pub(crate) fn expect(&self, later: Option<UserIndex>, soon: Option<UserIndex>) {
+        if let Some(later) = later {
+            self.users.expect(later);
+        }
+        if let Some(soon) = soon {
+            self.users.expect_rows(soon);
+        }
+    }
+
     /// Remembers an event_id.
     pub(crate) fn mark(&mut self, key: Key, now: StreamSeconds) {
         self.marks.insert(key, now);
@@ -236,19 +252,24 @@ impl WorkingSet {
         let changed = self.users.take_changed();
         let Self { users, names, .. } = self;
         let name = |subject| names.text(subject);
-        write_days(users, &changed, store, &mut batch, Family::UserCounts, spans, |user| Some(&mut user.counts), name)?;
-        write_days(
-            users,
-            &changed,
-            store,
-            &mut batch,
-            Family::UserSessions,
-            spans,
-            |user| user.sessions.as_deref_mut(),
-            pair,
-        )?;
-        for (prefix, index) in changed.iter() {
-            users.get(*index).write_timelines(prefix, store, &mut batch);
+        for some in changed.chunks(USERS_AT_ONCE) {
+            some.iter().for_each(|(_, index)| users.expect(*index));
+            some.iter().for_each(|(_, index)| users.expect_rows(*index));
+            write_days(users, some, store, &mut batch, Family::UserCounts, spans, |user| Some(&mut user.counts), name)?;
+            write_days(
+                users,
+                some,
+                store,
+                &mut batch,
+                Family::UserSessions,
+                spans,
+                |user| user.sessions.as_deref_mut(),
+                pair,
+            )?;
+            for (prefix, index) in some {
+                users.get(*index).write_timelines(prefix, store, &mut batch);
+                users.settle(*index);
+            }
         }
         let (counts, sessions) = (&mut self.total_counts, &mut self.total_sessions);
         let now = progress.stream_time;
@@ -258,7 +279,6 @@ impl WorkingSet {
         self.batch_bytes = batch.size_in_bytes();
         store.write(batch)?;
 
-        changed.iter().for_each(|(_, index)| users.settle(*index));
         users.shrink_to(self.share.bytes_max());
         self.share.take(users.bytes());
         if self.names.len() > NAMES_MAX {
@@ -273,7 +293,7 @@ impl WorkingSet {
 #[allow(clippy::too_many_arguments, reason = "two calls, in one place")]
 fn write_days<'n, S: Sums>(
     users: &mut Users,
-    changed: &InOrder<UserIndex>,
+    changed: &[(Key, UserIndex)],
     store: &Store,
     batch: &mut WriteBatch,
     family: Family,
@@ -287,14 +307,14 @@ fn write_days<'n, S: Sums>(
         key
     };
     let mut unread: Vec<Key> = Vec::new();
-    for (prefix, index) in changed.iter() {
+    for (prefix, index) in changed {
         let Some(days) = days_of(users.get(*index)) else { continue };
         days.sort_changed(&subject);
         unread.extend(days.changed().filter(|(_, row)| row.is_to_be_read()).map(|(place, _)| key_of(prefix, place)));
     }
     let mut stored = store.get_many(family, unread.iter().map(Key::as_slice));
     let mut value = Vec::new();
-    for (prefix, index) in changed.iter() {
+    for (prefix, index) in changed {
         let Some(days) = days_of(users.get(*index)) else { continue };
         days.try_for_each_changed(|place, row| {
             if row.is_to_be_read() {

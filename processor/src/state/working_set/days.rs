@@ -1,6 +1,7 @@
 //! The rows by day of one user in memory.
 
 use super::day_row::DayRow;
+use super::prefetch::prefetch;
 use crate::state::key::{Key, push_day};
 use crate::state::quarters::Sums;
 use crate::state::stream_time::Moment;
@@ -45,6 +46,14 @@ impl<S: Sums> Days<S> {
             self.changed.push(u32::try_from(index).expect("a user has no more rows than fit in memory"));
         }
         row.add(quarter, sums, at, spans);
+    }
+
+    /// Has the row that came last fetched into the cache.
+    pub(super) fn expect(&self) {
+        if let (Some(place), Some(row)) = (self.places.last(), self.rows.last()) {
+            prefetch(place);
+            prefetch(row);
+        }
     }
 
     fn push(&mut self, place: Place, at: Moment) -> usize {

@@ -3,6 +3,7 @@
 //! Who goes is found by a hand that goes round (the clock algorithm): whoever was not used since it last came by.
 
 use super::days::Days;
+use super::prefetch::prefetch;
 use crate::sessions::Timeline;
 use crate::state::counts::Count;
 use crate::state::key::{InOrder, Key, user_prefix};
@@ -30,6 +31,9 @@ pub(super) struct User {
     is_used: bool,
     is_changed: bool,
 }
+
+/// How many users ahead of the one that is looked at are fetched into the processor's cache.
+const EXPECTED_AHEAD: usize = 8;
 
 /// For how many more users there is room at the least, wherever room is made or given back.
 const ROOM: usize = 16;
@@ -83,6 +87,20 @@ impl Users {
         &mut self.users[place(index)]
     }
 
+    /// Has the user fetched into the cache.
+    pub(super) fn expect(&self, UserIndex(index): UserIndex) {
+        prefetch(&self.users[place(index)]);
+    }
+
+    /// Has the rows that are next to be changed fetched into the cache, of a user who is there.
+    pub(super) fn expect_rows(&self, UserIndex(index): UserIndex) {
+        let user = &self.users[place(index)];
+        user.counts.expect();
+        if let Some(timeline) = user.timelines.first() {
+            prefetch(timeline);
+        }
+    }
+
     /// The user, to be changed.
     pub(super) fn change(&mut self, index: UserIndex) -> &mut User {
         let user = &mut self.users[place(index.0)];
@@ -96,11 +114,14 @@ impl Users {
     /// Who was changed since the last time, in the order of their keys, each with what these begin with: users lie anywhere in
     /// memory, and sorting need not go to see them.
     pub(super) fn take_changed(&mut self) -> InOrder<UserIndex> {
-        let Self { users, changed, .. } = self;
-        InOrder::new(changed.drain(..).map(|index| {
-            let user = &mut users[place(index.0)];
+        let changed = std::mem::take(&mut self.changed);
+        InOrder::new(changed.iter().enumerate().map(|(at, index)| {
+            if let Some(later) = changed.get(at + EXPECTED_AHEAD) {
+                self.expect(*later);
+            }
+            let user = self.get(*index);
             user.is_changed = false;
-            (user.prefix(), index)
+            (user.prefix(), *index)
         }))
     }
 
