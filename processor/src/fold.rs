@@ -21,7 +21,8 @@ use track_log::Record;
 use track_proto::calendar::{quarter_of_day, utc_day};
 use track_proto::event::{self, EventView, Malformed};
 
-/// How many events ahead a user is fetched into the processor's cache.
+/// How many events ahead a user is fetched into the processor's cache. A fetch takes a fraction of the time of an event: early enough
+/// for its rows to be fetched too, and late enough for both to be there still.
 const EXPECTED_LATER: usize = 12;
 /// How many events ahead their rows are: where these lie, the user says.
 const EXPECTED_SOON: usize = 6;

@@ -61,31 +61,17 @@ pub(crate) fn show_day(day: i32) -> String {
     date_of_day(day).map_or_else(|| format!("{day} days after 1970-01-01"), |date| date.to_string())
 }
 
-/// Rows in the order of their keys, so that the memtable is filled in order and the store is read in order.
-pub(crate) struct InOrder<V>(Vec<(Key, V)>);
-
-impl<V> InOrder<V> {
-    pub(crate) fn new(rows: impl IntoIterator<Item = (Key, V)>) -> Self {
-        let rows: Vec<_> = rows.into_iter().collect();
-        // The first sixteen bytes of each key, which settle most comparisons without a look at the row, and its place.
-        let mut order: Vec<_> = rows.iter().enumerate().map(|(place, (key, _))| (first_bytes(key), place)).collect();
-        order.sort_unstable_by(|(a, a_place), (b, b_place)| {
-            a.cmp(b).then_with(|| rows[*a_place].0.cmp(&rows[*b_place].0))
-        });
-        // Moved once, so that those who go through them, some several times, find one beside the other.
-        let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
-        let mut in_order = Vec::with_capacity(rows.len());
-        in_order.extend(order.into_iter().filter_map(|(_, place)| rows[place].take()));
-        Self(in_order)
-    }
-}
-
-impl<V> std::ops::Deref for InOrder<V> {
-    type Target = [(Key, V)];
-
-    fn deref(&self) -> &[(Key, V)] {
-        &self.0
-    }
+/// Rows in the order of their keys, so that the memtable is filled in order and the store is read in order. They are moved once, so
+/// that whoever goes through them finds one beside the other.
+pub(crate) fn in_order<V>(rows: impl IntoIterator<Item = (Key, V)>) -> Vec<(Key, V)> {
+    let rows: Vec<_> = rows.into_iter().collect();
+    // The first sixteen bytes of each key, which settle most comparisons without a look at the row, and its place.
+    let mut order: Vec<_> = rows.iter().enumerate().map(|(place, (key, _))| (first_bytes(key), place)).collect();
+    order.sort_unstable_by(|(a, a_place), (b, b_place)| a.cmp(b).then_with(|| rows[*a_place].0.cmp(&rows[*b_place].0)));
+    let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(rows.len());
+    ordered.extend(order.into_iter().filter_map(|(_, place)| rows[place].take()));
+    ordered
 }
 
 /// Big-endian, so that they order as the bytes do; a shorter key is filled up with zeros.
@@ -111,7 +97,7 @@ mod tests {
         #[test]
         fn rows_come_in_the_order_of_their_keys(keys in prop::collection::vec("[a-b\0]{0,18}", 0..50)) {
             let rows = keys.iter().map(|key| (Key::from_slice(key.as_bytes()), ()));
-            let sorted: Vec<_> = InOrder::new(rows).iter().map(|(key, ())| key.to_vec()).collect();
+            let sorted: Vec<_> = in_order(rows).iter().map(|(key, ())| key.to_vec()).collect();
             let mut expected: Vec<_> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
             expected.sort_unstable();
             prop_assert_eq!(sorted, expected);

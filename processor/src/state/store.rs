@@ -31,6 +31,10 @@ const USER_FLUSHES_COMPACTED: i32 = 8;
 /// skip list finds nothing as slowly as something. Four times as much is no faster.
 const MEMTABLE_FILTER_SHARE: f64 = 0.005;
 
+/// How much memory a memtable asks for at a time. RocksDB's own is a mebibyte, which a memtable of a few rows counts for as well: a
+/// partition has nine, and they would be flushed all the time where there are dozens of partitions.
+const MEMTABLE_BLOCK_BYTES: usize = 128 * 1024;
+
 /// Memory that all stores of a process share, so that it is bounded by configuration and not by partition count.
 #[derive(Clone)]
 pub(crate) struct Memory {
@@ -437,6 +441,7 @@ fn table_options(memory: &Memory) -> Options {
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_write_buffer_size(16 << 20);
+    options.set_arena_block_size(MEMTABLE_BLOCK_BYTES);
     options
 }
 

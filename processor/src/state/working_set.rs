@@ -12,7 +12,8 @@
 //! - [`days`], [`totals`]: the rows by day, of one user and over all
 //! - [`day_row`]: one of them, whole or only what is to be added
 //! - [`rows`]: where session timelines find and leave their rows
-//! - [`prefetch`]: how what is soon to be looked at gets into the processor's cache
+//!
+//! What comes next is fetched into the processor's cache meanwhile, by [`prefetch`].
 
 mod day_row;
 mod days;
@@ -28,7 +29,7 @@ pub(crate) use names::Name;
 pub(crate) use users::UserIndex;
 
 use super::counts::Count;
-use super::key::{InOrder, Key};
+use super::key::{Key, in_order};
 use super::progress::{self, Progress};
 use super::quarters::Sums;
 use super::session_sums::SessionSum;
@@ -208,7 +209,7 @@ impl WorkingSet {
                 missing.push((timelines::key(&rows::timeline_prefix(user.prefix(), pair), RowId::Tail), (index, pair)));
             }
         }
-        let missing = InOrder::new(missing);
+        let missing = in_order(missing);
         let stored = store.get_many(Family::Timelines, missing.iter().map(|(key, _)| key.as_slice()));
         for ((_, (index, pair)), stored) in missing.iter().zip(stored) {
             let row = stored?.map(|value| Row::alive(value, self.spans, now)).transpose()?.flatten();
@@ -244,10 +245,10 @@ impl WorkingSet {
         let mut batch = WriteBatch::with_capacity_bytes(self.batch_bytes);
         let spans = self.spans;
         let mut value = Vec::new();
-        for (key, touched) in InOrder::new(self.marks.drain()).iter() {
+        for (key, touched) in in_order(self.marks.drain()) {
             value.clear();
-            Stamp::write(*touched, &mut value);
-            store.put(&mut batch, Family::Marks, key, &value);
+            Stamp::write(touched, &mut value);
+            store.put(&mut batch, Family::Marks, &key, &value);
         }
         let changed = self.users.take_changed();
         let Self { users, names, .. } = self;

@@ -84,7 +84,7 @@ impl<S: Sums> Days<S> {
         self.changed.iter().try_for_each(|index| work(self.places[*index as usize], &mut self.rows[*index as usize]))
     }
 
-    /// Takes notice that everything is as in the store.
+    /// Takes notice that everything is as in the batch that is written next.
     pub(super) fn settle(&mut self) {
         for index in std::mem::take(&mut self.changed) {
             let row = &mut self.rows[index as usize];

@@ -6,7 +6,7 @@ use super::days::Days;
 use super::prefetch::prefetch;
 use crate::sessions::Timeline;
 use crate::state::counts::Count;
-use crate::state::key::{InOrder, Key, user_prefix};
+use crate::state::key::{Key, in_order, user_prefix};
 use crate::state::session_sums::SessionSum;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
@@ -32,7 +32,8 @@ pub(super) struct User {
     is_changed: bool,
 }
 
-/// How many users ahead of the one that is looked at are fetched into the processor's cache.
+/// How many users ahead of the one that is looked at are fetched into the processor's cache: some more than it fetches in the time
+/// that one takes.
 const EXPECTED_AHEAD: usize = 8;
 
 /// For how many more users there is room at the least, wherever room is made or given back.
@@ -92,7 +93,8 @@ impl Users {
         prefetch(&self.users[place(index)]);
     }
 
-    /// Has the rows that are next to be changed fetched into the cache, of a user who is there.
+    /// Has what an event changes first fetched into the cache: the last row of counts, and where timelines are. Waits for the user where
+    /// they are not there yet.
     pub(super) fn expect_rows(&self, UserIndex(index): UserIndex) {
         let user = &self.users[place(index)];
         user.counts.expect();
@@ -113,19 +115,23 @@ impl Users {
 
     /// Who was changed since the last time, in the order of their keys, each with what these begin with: users lie anywhere in
     /// memory, and sorting need not go to see them.
-    pub(super) fn take_changed(&mut self) -> InOrder<UserIndex> {
-        let changed = std::mem::take(&mut self.changed);
-        InOrder::new(changed.iter().enumerate().map(|(at, index)| {
+    pub(super) fn take_changed(&mut self) -> Vec<(Key, UserIndex)> {
+        let mut changed = std::mem::take(&mut self.changed);
+        let in_order = in_order(changed.iter().enumerate().map(|(at, index)| {
             if let Some(later) = changed.get(at + EXPECTED_AHEAD) {
                 self.expect(*later);
             }
             let user = self.get(*index);
             user.is_changed = false;
             (user.prefix(), *index)
-        }))
+        }));
+        // Its memory is kept for the next time.
+        changed.clear();
+        self.changed = changed;
+        in_order
     }
 
-    /// Takes notice that a user is as in the store, and of what it has in memory.
+    /// Takes notice that a user is as in the batch that is written next, and of what it has in memory.
     pub(super) fn settle(&mut self, index: UserIndex) {
         let user = self.get(index);
         user.counts.settle();
