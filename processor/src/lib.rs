@@ -68,7 +68,7 @@ use crate::error::Failures;
 use crate::leaving::Leaving;
 use crate::partition::Owned;
 use crate::rules::SessionRules;
-use crate::state::store::Memory;
+use crate::state::memory::Memory;
 use crate::state::ttl::{ARRIVAL_SECONDS, Spans};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;

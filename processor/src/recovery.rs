@@ -9,8 +9,9 @@
 use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::error::ProcessorError;
 use crate::state::identity::Identity;
+use crate::state::memory::Memory;
 use crate::state::progress::Progress;
-use crate::state::store::{Memory, Store, StoreError};
+use crate::state::store::{Store, StoreError};
 use crate::state::ttl::Spans;
 use crate::stop::Stop;
 use metrics::counter;

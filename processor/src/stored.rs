@@ -2,7 +2,8 @@
 
 use crate::digest::{self, StateDigest};
 use crate::membership;
-use crate::state::store::{Memory, Store, StoreError};
+use crate::state::memory::Memory;
+use crate::state::store::{Store, StoreError};
 use crate::state::ttl::Spans;
 use crate::state::whole::Whole;
 use crate::{OpenError, StoredError};

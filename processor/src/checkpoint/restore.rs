@@ -3,8 +3,9 @@
 use super::area::{Area, CheckpointError};
 use super::manifest::Manifest;
 use crate::state::identity::Identity;
+use crate::state::memory::Memory;
 use crate::state::snapshot::{self, Header};
-use crate::state::store::{Memory, Store};
+use crate::state::store::Store;
 use futures::{StreamExt as _, TryStreamExt as _};
 use metrics::counter;
 use std::collections::BTreeSet;

@@ -27,6 +27,8 @@ pub(crate) mod counts;
 pub(crate) mod identity;
 pub(crate) mod key;
 pub(crate) mod marks;
+pub(crate) mod memory;
+mod options;
 pub(crate) mod progress;
 pub(crate) mod quarters;
 pub(crate) mod session_sums;

@@ -4,17 +4,16 @@
 //! together (`atomic_flush`), so that what a crash leaves is the state at some earlier offset, whole.
 
 use super::identity::{self, Identity, MadeWith};
+use super::memory::Memory;
+use super::options::{db_options, family_options, table_options};
 use super::progress::{self, Progress};
-use super::ttl::{DurableTime, Spans, Stamp};
+use super::ttl::{DurableTime, Spans};
 use super::whole::Whole;
-use super::working_set::Budget;
 use super::{Damaged, Family};
 use fail::fail_point;
-use metrics::gauge;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactionDecision, DB,
-    DBCompressionType, DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, FlushOptions, Options, ReadOptions, Snapshot, WriteBatch,
+    WriteOptions,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,58 +21,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many rows are read at once. RocksDB itself looks for 32 at a time.
 const ROWS_AT_ONCE: usize = 256;
-
-/// How many flushes of rows by user wait for each other before they are compacted. A flush has users from everywhere, so that each
-/// compaction writes the whole of the next level anew; with four, RocksDB's own number, that is twice as often.
-const USER_FLUSHES_COMPACTED: i32 = 8;
-
-/// How much of a memtable of rows by user is a filter of their keys: most rows that are asked for are new, and a search through a
-/// skip list finds nothing as slowly as something. Four times as much is no faster.
-const MEMTABLE_FILTER_SHARE: f64 = 0.005;
-
-/// How much memory a memtable asks for at a time. RocksDB's own is a mebibyte, which a memtable of a few rows counts for as well: a
-/// partition has nine, and they would be flushed all the time where there are dozens of partitions.
-const MEMTABLE_BLOCK_BYTES: usize = 128 * 1024;
-
-/// Memory that all stores of a process share, so that it is bounded by configuration and not by partition count.
-#[derive(Clone)]
-pub(crate) struct Memory {
-    cache: Cache,
-    write_buffers: WriteBufferManager,
-    working: Budget,
-}
-
-impl Memory {
-    /// At most about `bytes_max`: a quarter of it for the rows that are being worked on, the rest for RocksDB's blocks,
-    /// filters and memtables together.
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        let working = bytes_max / 4;
-        // An LRU cache is 64 caches, in which one large block has no room that all of them together would have.
-        let cache = Cache::new_hyper_clock_cache(bytes_max - working, 0);
-        let write_buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache((bytes_max - working) / 2, false, cache.clone());
-        Self { cache, write_buffers, working: Budget::new(working) }
-    }
-
-    /// Tells operators what is taken. The block cache counts memtables too.
-    pub(crate) fn measure(&self) {
-        let (memtables, cache) = (self.write_buffers.get_usage(), self.cache.get_usage());
-        let taken = [
-            ("memtables", memtables),
-            ("blocks", cache.saturating_sub(memtables)),
-            ("working_sets", self.working.taken()),
-        ];
-        for (by, bytes) in taken {
-            #[allow(clippy::cast_precision_loss)] // a gauge
-            gauge!("track_memory_bytes", "by" => by).set(bytes as f64);
-        }
-    }
-
-    /// The memory for rows that are being worked on.
-    pub(crate) fn working(&self) -> &Budget {
-        &self.working
-    }
-}
 
 /// Why a store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -406,59 +353,4 @@ fn expect_all_families(folder: &Path, identity: &Identity) -> Result<(), StoreEr
         identity.check(&said).map_err(|source| StoreError::Refused { folder: folder.into(), source })?;
     }
     Err(incomplete("some of its column families"))
-}
-
-fn db_options(memory: &Memory) -> Options {
-    let mut options = table_options(memory);
-    options.set_atomic_flush(true);
-    options.set_write_buffer_manager(&memory.write_buffers);
-    options.set_max_background_jobs(2);
-    options.set_max_open_files(512);
-    options.set_keep_log_file_num(2);
-    options.set_log_level(LogLevel::Warn);
-    options
-}
-
-/// Goes on every family and not on the default one only: RocksDB takes a family's options from the family alone.
-fn table_options(memory: &Memory) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&memory.cache);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    table.set_bloom_filter(10.0, false);
-    // In pieces: a table's filter as a whole is megabytes, does not stay in a cache that is smaller than all of them, and is
-    // then read and checked again for a single row (`docs/performance.md`).
-    table.set_metadata_block_size(32 * 1024);
-    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    table.set_partition_filters(true);
-    table.set_pin_top_level_index_and_filter(true);
-    table.set_block_size(16 * 1024);
-    table.set_format_version(6);
-
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_write_buffer_size(16 << 20);
-    options.set_arena_block_size(MEMTABLE_BLOCK_BYTES);
-    options
-}
-
-fn family_options(family: Family, spans: Spans, durable_time: &DurableTime, memory: &Memory) -> Options {
-    let mut options = table_options(memory);
-    let durable_time = durable_time.clone();
-    let life = family.life();
-    options.set_compaction_filter("track-ttl", move |_level, _key, value| match Stamp::split(value) {
-        Some((touched, _)) if spans.is_over(life, touched, durable_time.get()) => CompactionDecision::Remove,
-        _ => CompactionDecision::Keep,
-    });
-    if family.is_by_user() {
-        options.set_level_zero_file_num_compaction_trigger(USER_FLUSHES_COMPACTED);
-        options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_SHARE);
-        options.set_memtable_whole_key_filtering(true);
-    }
-    // By the wall clock, and set where there is a filter; ours goes by stream time ([`super::sweep`]).
-    options.set_periodic_compaction_seconds(0);
-    options
 }

@@ -51,7 +51,7 @@ proptest! {
         let changed: Vec<_> = changed.iter().map(|(prefix, _)| prefix.clone()).collect();
         let keys: BTreeSet<_> = ids.iter().map(user_prefix).collect();
         prop_assert_eq!(changed, keys.into_iter().collect::<Vec<_>>());
-        prop_assert_eq!(users.take_changed().iter().count(), 0);
+        prop_assert!(users.take_changed().is_empty());
     }
 
     #[test]
