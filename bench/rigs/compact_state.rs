@@ -1,7 +1,7 @@
 //! Compacts the state in a folder, and says how large it was and is. No track may be running on it.
 //!
-//! `compact-state --state FOLDER` prints one line of JSON. Tables are written as track writes them: filters, blocks, lz4 and
-//! at the bottom zstd.
+//! `compact-state --state FOLDER` prints one line of JSON. Tables are written as track writes them (`state/options.rs` of the
+//! processor) in all that their size depends on: filters, blocks, lz4 and at the bottom zstd.
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;

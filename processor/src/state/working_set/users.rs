@@ -116,18 +116,16 @@ impl Users {
     /// Who was changed since the last time, in the order of their keys, each with what these begin with: users lie anywhere in
     /// memory, and sorting need not go to see them.
     pub(super) fn take_changed(&mut self) -> Vec<(Key, UserIndex)> {
-        let mut changed = std::mem::take(&mut self.changed);
+        let Self { users, changed, .. } = self;
         let in_order = in_order(changed.iter().enumerate().map(|(at, index)| {
             if let Some(later) = changed.get(at + EXPECTED_AHEAD) {
-                self.expect(*later);
+                prefetch(&users[place(later.0)]);
             }
-            let user = self.get(*index);
+            let user = &mut users[place(index.0)];
             user.is_changed = false;
             (user.prefix(), *index)
         }));
-        // Its memory is kept for the next time.
         changed.clear();
-        self.changed = changed;
         in_order
     }
 
