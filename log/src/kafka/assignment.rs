@@ -2,7 +2,7 @@
 //!
 //! All of it happens on the group's one thread: librdkafka calls back for a rebalance from inside its poll.
 
-use super::chunk::{ChunkBuilder, offset_of};
+use super::chunk::{Buffers, ChunkBuilder, offset_of};
 use super::client::{Context, Role, kafka_partition};
 use super::doubt::{Doubt, Place};
 use super::queue::{Queue, QueueReader};
@@ -35,6 +35,7 @@ pub(super) type Consumer = BaseConsumer<Context<Assignment>>;
 pub(super) struct Assignment {
     topic: String,
     member: Arc<dyn Member>,
+    buffers: Arc<Buffers>,
     slots: Mutex<BTreeMap<Partition, Slot>>,
     /// Leaving: the member is told of no more partitions.
     closed: AtomicBool,
@@ -73,6 +74,7 @@ impl Assignment {
         Self {
             topic,
             member,
+            buffers: Arc::default(),
             slots: Mutex::default(),
             closed: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
@@ -291,7 +293,7 @@ impl Assignment {
             let slot = Slot {
                 queue: Arc::default(),
                 tail: Arc::new(Tail::new(from.unwrap_or(0), 0)),
-                records: ChunkBuilder::default(),
+                records: ChunkBuilder::new(&self.buffers),
                 stage: if from.is_some() { Stage::Fresh } else { Stage::Declined },
                 paused: false,
                 is_fetched: false,

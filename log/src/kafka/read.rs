@@ -76,7 +76,8 @@ impl ReadLog for KafkaLog {
             .and_then(|()| consumer.assign(&assigned))
             .map_err(|error| LogError::Kafka(error.to_string()))?;
         let log = Arc::clone(&self.inner);
-        Ok(Box::new(Reader { log, partition, consumer: Some(consumer), tail, records: ChunkBuilder::default() }))
+        let records = ChunkBuilder::new(&Arc::default());
+        Ok(Box::new(Reader { log, partition, consumer: Some(consumer), tail, records }))
     }
 }
 
