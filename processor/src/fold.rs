@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use track_log::Record;
 use track_proto::calendar::{quarter_of_day, utc_day};
-use track_proto::event::{self, EventView, Malformed};
+use track_proto::event::{self, Malformed};
 
 /// How many events ahead a user is fetched into the processor's cache. A fetch takes a fraction of the time of an event: early enough
 /// for its rows to be fetched too, and late enough for both to be there still.
@@ -63,19 +63,24 @@ impl Dead {
     }
 }
 
-/// An event, which record of the batch it is, whose and what it is, when it arrived, and the progress with it.
+/// An event: which record of the batch it is, and what of it is folded. There are ten thousand at a time: each is one line of the
+/// processor's cache.
+#[repr(align(64))]
 struct Arrived<'a> {
-    index: usize,
-    event: EventView<'a>,
-    user: UserIndex,
-    name: Name,
+    user_id: &'a str,
+    client_event_id: Option<&'a str>,
+    timestamp_ms: i64,
     at: Moment,
-    progress: Progress,
+    name: Name,
+    user: UserIndex,
+    index: u32,
 }
 
+const _: () = assert!(size_of::<Arrived<'_>>() == 64);
+
 /// Folds `records` into `working`, whose rows are those that `store` has at `before` and what was changed since: at least
-/// one event of them, and no more after `has_time` says no. It is asked after every event that moves sessions, which may
-/// be many. After an error `working` must not be used.
+/// one event of them, and no more after `has_time` says no. It is asked after every event that may move sessions, and told
+/// how many these were. After an error `working` must not be used.
 pub(crate) fn fold(
     working: &mut WorkingSet,
     store: &Store,
@@ -83,7 +88,7 @@ pub(crate) fn fold(
     session_rules: &sessions::Rules,
     before: Progress,
     records: &[Record],
-    has_time: impl Fn() -> bool,
+    has_time: impl Fn(usize) -> bool,
 ) -> Result<Folded, StoreError> {
     let (arrived, mut dead, mut progress) = decode(working, rules, before, records);
     let remembered = look_up_marks(store, &arrived)?;
@@ -92,22 +97,22 @@ pub(crate) fn fold(
 
     let (mut events, mut duplicates, mut consumed) = (0, 0, records.len());
     let user_of = |place: usize| arrived.get(place).map(|arrived: &Arrived<'_>| arrived.user);
-    for (place, Arrived { index, event, user, name, at, progress: with_it }) in arrived.iter().enumerate() {
+    for (place, event) in arrived.iter().enumerate() {
         working.expect(user_of(place + EXPECTED_LATER), user_of(place + EXPECTED_SOON));
-        let EventView { user_id, client_event_id, timestamp_ms, .. } = *event;
-        if client_event_id.is_some_and(|id| !remember(working, &remembered, marks::key(user_id, id), *at)) {
+        let &Arrived { user_id, client_event_id, timestamp_ms, at, name, user, index } = event;
+        if client_event_id.is_some_and(|id| !remember(working, &remembered, marks::key(user_id, id), at)) {
             duplicates += 1;
             continue;
         }
         events += 1;
-        working.count(*user, utc_day(timestamp_ms), quarter_of_day(timestamp_ms), *name, *at);
+        working.count(user, utc_day(timestamp_ms), quarter_of_day(timestamp_ms), name, at);
         if let Some((pair, role)) = name.role {
             let edge = Edge { time_ms: timestamp_ms, role, arrival_ms: millis(at.arrival) };
-            let change = working.insert_edge(store, session_rules, (*user, pair), edge, at.now)?;
-            move_sessions(working, *user, pair, &change, *at);
-            if !has_time() {
-                consumed = index + 1;
-                progress = *with_it;
+            let change = working.insert_edge(store, session_rules, (user, pair), edge, at.now)?;
+            move_sessions(working, user, pair, &change, at);
+            if !has_time(change.removed.len() + change.added.len()) {
+                consumed = index as usize + 1;
+                progress = records[..consumed].iter().fold(before, Progress::after);
                 dead.retain(|dead| dead.index < consumed);
                 break;
             }
@@ -116,7 +121,7 @@ pub(crate) fn fold(
     Ok(Folded { progress, events, duplicates, dead, consumed })
 }
 
-/// Tells events from dead letters and finds the progress with each.
+/// Tells events from dead letters, and finds the progress with all of them.
 fn decode<'r>(
     working: &mut WorkingSet,
     rules: &SessionRules,
@@ -132,7 +137,15 @@ fn decode<'r>(
             Ok(event) => {
                 let user = working.user(event.user_id);
                 let name = working.name(event.event, rules);
-                arrived.push(Arrived { index, event, user, name, at: progress.moment(record), progress });
+                arrived.push(Arrived {
+                    user_id: event.user_id,
+                    client_event_id: event.client_event_id,
+                    timestamp_ms: event.timestamp_ms,
+                    at: progress.moment(record),
+                    name,
+                    user,
+                    index: u32::try_from(index).expect("a batch has some thousand records"),
+                });
             }
             Err(reason) => dead.push(Dead { index, reason }),
         }
@@ -144,7 +157,7 @@ fn decode<'r>(
 fn look_up_marks(store: &Store, arrived: &[Arrived<'_>]) -> Result<HashMap<Key, StreamSeconds>, StoreError> {
     let mut keys: Vec<Key> = arrived
         .iter()
-        .filter_map(|Arrived { event, .. }| Some(marks::key(event.user_id, event.client_event_id?)))
+        .filter_map(|Arrived { user_id, client_event_id, .. }| Some(marks::key(user_id, (*client_event_id)?)))
         .collect();
     keys.sort_unstable();
     keys.dedup();

@@ -10,6 +10,7 @@ use crate::state::store::Store;
 use crate::state::working_set::WorkingSet;
 use fail::fail_point;
 use metrics::counter;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use track_log::{LogError, PartitionReader, Record};
@@ -19,6 +20,9 @@ const BATCH_RECORDS_MAX: usize = 10_000;
 /// How long one batch may fold before the rest of it waits: a stop waits no longer. One user's disordered edges can move
 /// thousands of sessions each.
 const BATCH_WORK_MAX: Duration = Duration::from_millis(500);
+/// How many edges are inserted, and sessions moved by them, between two looks at the clock and at whether to stop: two looks take as
+/// long as a good part of an ordinary edge.
+const MOVES_PER_LOOK: usize = 64;
 /// As long as so many records wait on the log, what they lead to is gathered: the more of them go into one write, the
 /// more of them are added up in memory. Whoever is this far behind is not up to date by any measure.
 const BACKLOG_RECORDS_MIN: u64 = 1_000;
@@ -138,7 +142,15 @@ impl<'a> Folding<'a> {
     fn fold_batch(&mut self, records: &[Record]) -> Result<Option<usize>, Halt> {
         let (owned, working, before) = (self.owned, &mut self.working, self.folded);
         let began = Instant::now();
-        let has_time = || began.elapsed() < BATCH_WORK_MAX && !owned.is_stopped();
+        let since_look = Cell::new(0);
+        let has_time = |sessions_moved: usize| {
+            since_look.set(since_look.get() + 1 + sessions_moved);
+            if since_look.get() < MOVES_PER_LOOK {
+                return true;
+            }
+            since_look.set(0);
+            began.elapsed() < BATCH_WORK_MAX && !owned.is_stopped()
+        };
         let Folded { progress, events, duplicates, dead, consumed } = owned.with_store(|store| {
             fold::fold(working, store, owned.rules(), owned.session_rules(), before, records, has_time)
         })?;

@@ -17,6 +17,7 @@ use crate::state::ttl::{Spans, StreamSeconds};
 use crate::state::working_set::WorkingSet;
 use crate::stop::Stop;
 use parking_lot::{Mutex, RwLock};
+use rocksdb::perf::{PerfStatsLevel, set_perf_stats};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -118,6 +119,8 @@ impl Owned {
         let thread = std::thread::Builder::new()
             .name(format!("partition-{}", self.partition))
             .spawn(move || {
+                // RocksDB counts what each thread reads, several counts a row; nobody asks for them.
+                set_perf_stats(PerfStatsLevel::Disable);
                 if let Err(failure) = owned.work_until_stopped(first) {
                     owned.reach.send_modify(Reach::stop_answering);
                     owned.failures.report(failure);

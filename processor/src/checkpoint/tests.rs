@@ -14,7 +14,6 @@ use crate::state::memory::Memory;
 use crate::state::progress::{self, Progress};
 use crate::state::store::Store;
 use crate::state::ttl::{ARRIVAL_SECONDS, Spans};
-use rocksdb::WriteBatch;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -82,17 +81,15 @@ impl Bench {
 
     /// Writes a thousand rows that no other offset has.
     fn move_to(&self, next_offset: Offset) {
-        let mut batch = WriteBatch::default();
+        let mut batch = self.store.batch(0);
         for row in 0..1_000_u64 {
             let key = [next_offset.to_be_bytes(), row.to_be_bytes()].concat();
-            self.store.put(
-                &mut batch,
-                Family::StretchCounts,
-                &key,
-                &[&[0; 4], blake3::hash(&key).as_bytes().as_slice()].concat(),
-            );
+            batch.put(Family::StretchCounts, &key, &[&[0; 4], blake3::hash(&key).as_bytes().as_slice()].concat());
         }
-        batch.put(progress::KEY, Progress { next_offset, stream_time: 1, suspect: None, appended_ms: 0 }.encode());
+        batch.put_default(
+            progress::KEY,
+            &Progress { next_offset, stream_time: 1, suspect: None, appended_ms: 0 }.encode(),
+        );
         self.store.write(batch).unwrap();
     }
 

@@ -13,7 +13,6 @@ use crate::state::store::Store;
 use crate::state::stretches::{Day, Stretch, stretch_of};
 use crate::state::ttl::ARRIVAL_SECONDS;
 use crate::state::working_set::{Budget, WorkingSet};
-use rocksdb::WriteBatch;
 use std::collections::BTreeSet;
 use std::path::Path;
 use track_log::Record;
@@ -70,7 +69,7 @@ fn fold(store: &Store, records: &[Record], size: usize, flushes: bool) {
     let mut working = WorkingSet::new(SPANS, &Budget::new(1 << 20));
     for batch in records.chunks(size) {
         let before = store.progress().unwrap().unwrap_or_default();
-        let folded = fold::fold(&mut working, store, &rules, &session_rules, before, batch, || true).unwrap();
+        let folded = fold::fold(&mut working, store, &rules, &session_rules, before, batch, |_| true).unwrap();
         working.write(store, folded.progress).unwrap();
         if flushes {
             store.flush().unwrap();
@@ -164,10 +163,10 @@ fn no_row_can_change_or_go_unnoticed() {
         families.insert(family.name());
         let value = store.get(family, &key).unwrap().unwrap();
         let put = |value: Option<&[u8]>| {
-            let mut batch = WriteBatch::default();
+            let mut batch = store.batch(0);
             match value {
-                Some(value) => store.put(&mut batch, family, &key, value),
-                None => store.delete(&mut batch, family, &key),
+                Some(value) => batch.put(family, &key, value),
+                None => batch.delete(family, &key),
             }
             store.write(batch).unwrap();
         };
@@ -194,8 +193,8 @@ fn what_is_over_is_no_part_of_it() {
         let mut value = Vec::new();
         Stamp::write(touched, &mut value);
         value.extend_from_slice(&[0, 1]);
-        let mut batch = WriteBatch::default();
-        store.put(&mut batch, Family::QuarterCounts, &counts::total_key(0, "long ago"), &value);
+        let mut batch = store.batch(0);
+        batch.put(Family::QuarterCounts, &counts::total_key(0, "long ago"), &value);
         store.write(batch).unwrap();
     };
     put(before.stream_time_s - SPANS.retention);
@@ -215,8 +214,8 @@ fn a_day_that_is_over_is_no_part_of_its_row() {
         days.iter().for_each(|(at, touched)| stretch.put(Day { at: *at, touched: *touched, sums: Count::ONE }));
         let mut value = Vec::new();
         stretch.write(&mut value);
-        let mut batch = WriteBatch::default();
-        store.put(&mut batch, Family::StretchCounts, &counts::stretch_key(0, "long ago"), &value);
+        let mut batch = store.batch(0);
+        batch.put(Family::StretchCounts, &counts::stretch_key(0, "long ago"), &value);
         store.write(batch).unwrap();
         (digest_of(&store), hashes_of(&store))
     };
@@ -237,8 +236,8 @@ fn a_row_of_days_that_is_none_is_noticed_by_whoever_reads_it() {
     let mut value = Vec::new();
     Stamp::write(now + 1, &mut value);
     value.extend_from_slice(&[at, 0, 1, at, 0, 1]);
-    let mut batch = WriteBatch::default();
-    store.put(&mut batch, Family::StretchCounts, &counts::stretch_key(stretch, "like"), &value);
+    let mut batch = store.batch(0);
+    batch.put(Family::StretchCounts, &counts::stretch_key(stretch, "like"), &value);
     store.write(batch).unwrap();
 
     let is_damage = |error: StoreError| matches!(error, StoreError::Damaged(Damaged { kind: "stretch-counts" }));
@@ -249,7 +248,7 @@ fn a_row_of_days_that_is_none_is_noticed_by_whoever_reads_it() {
     let (rules, session_rules) = rules();
     let mut working = WorkingSet::new(SPANS, &Budget::new(1 << 20));
     let before = store.progress().unwrap().unwrap();
-    let folded = fold::fold(&mut working, &store, &rules, &session_rules, before, &log[3..6], || true).unwrap();
+    let folded = fold::fold(&mut working, &store, &rules, &session_rules, before, &log[3..6], |_| true).unwrap();
     assert!(is_damage(working.write(&store, folded.progress).unwrap_err()));
 }
 

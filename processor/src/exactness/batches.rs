@@ -1,9 +1,10 @@
 //! How records are cut into batches, and where a fold is stopped, changes no byte of a row that is alive.
 
 use super::cases;
-use super::history::{NEW_YEAR_S, events, records, rules};
+use super::history::{NEW_YEAR_S, events, records, rules, tick};
 use super::partition::{Partition, check_totals};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use track_log::Record;
 use track_oracle::Event;
 
@@ -67,10 +68,15 @@ proptest! {
             (any::<prop::sample::Index>(), prop_oneof![3_600..90 * 86_400_u32, 350 * 86_400..500 * 86_400_u32, Just(u32::MAX)], any::<bool>()),
             0..4,
         ),
+        garbage in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         steps in steps(),
     ) {
         append_times(&mut events, &leaps);
-        let log = records(&events);
+        let mut log = records(&events);
+        let garbage: BTreeSet<_> = garbage.iter().map(|at| at.index(log.len())).collect();
+        for at in &garbage {
+            log[*at] = tick(events[*at].arrival_s, log[*at].offset);
+        }
         let at_once = Partition::new(&rules);
         at_once.fold(&log, usize::MAX);
         let mut cut = Partition::new(&rules);
@@ -83,6 +89,8 @@ proptest! {
         prop_assert_eq!(at_once.progress(), cut.progress());
         prop_assert_eq!(at_once.live_rows(), cut.live_rows());
         check_totals(&cut.live_rows().1);
+        let garbage: BTreeSet<_> = garbage.iter().map(|at| log[*at].offset).collect();
+        prop_assert_eq!((at_once.dead(), cut.dead()), (garbage.clone(), garbage));
     }
 }
 

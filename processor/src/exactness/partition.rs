@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use tempfile::TempDir;
-use track_log::Record;
+use track_log::{Offset, Record};
 use track_oracle::{Counts, GroupBy, Query, Rules, SessionSum, Sessions};
 use track_proto::calendar::{Calendar, day_of_date};
 use track_proto::view::{self, BucketCount, EventCounts, Question, WeekStart};
@@ -51,6 +51,8 @@ pub(super) struct Partition {
     working: RefCell<WorkingSet>,
     /// How far `working` is, where that is not written yet.
     unwritten: Cell<Option<Progress>>,
+    /// The offsets of what was no event.
+    dead: RefCell<BTreeSet<Offset>>,
 }
 
 impl Partition {
@@ -81,6 +83,7 @@ impl Partition {
             session_rules: sessions::Rules::new(rules.session_ms_max, i64::from(ARRIVAL_SECONDS) * 1000),
             working: RefCell::new(working_set(spans)),
             unwritten: Cell::new(None),
+            dead: RefCell::default(),
         }
     }
 
@@ -101,7 +104,7 @@ impl Partition {
     /// third batch or so: what several lead to may be gathered.
     pub(super) fn fold_some(&self, records: &[Record], sessions_moved: usize) -> usize {
         let left = Cell::new(sessions_moved);
-        let has_time = || {
+        let has_time = |_| {
             left.set(left.get().saturating_sub(1));
             left.get() > 0
         };
@@ -109,6 +112,8 @@ impl Partition {
         let store = &self.opened.as_ref().unwrap().store;
         let working = &mut *self.working.borrow_mut();
         let folded = fold(working, store, &self.rules, &self.session_rules, before, records, has_time).unwrap();
+        assert_eq!(folded.progress.next_offset, records[folded.consumed - 1].offset + 1);
+        self.dead.borrow_mut().extend(folded.dead.iter().map(|dead| records[..folded.consumed][dead.index].offset));
         self.unwritten.set(Some(folded.progress));
         if folded.progress.next_offset.is_multiple_of(3) {
             self.unwritten.set(None);
@@ -123,6 +128,11 @@ impl Partition {
         for records in log[next..].chunks(batch) {
             assert_eq!(self.fold_some(records, usize::MAX), records.len());
         }
+    }
+
+    /// The offsets of all that was put aside.
+    pub(super) fn dead(&self) -> BTreeSet<Offset> {
+        self.dead.borrow().clone()
     }
 
     /// Closes the store, which brings everything to disk, and opens it.

@@ -61,7 +61,6 @@ mod tests {
     use crate::state::identity::Identity;
     use crate::state::store::Store;
     use crate::state::ttl::Spans;
-    use rocksdb::WriteBatch;
 
     /// Of dozens of partitions each has a few rows at once.
     #[test]
@@ -79,9 +78,9 @@ mod tests {
                     retention_seconds: spans.retention,
                 };
                 let store = Store::open(&folder.path().join(number.to_string()), &identity, spans, &memory).unwrap();
-                let mut batch = WriteBatch::default();
+                let mut batch = store.batch(0);
                 for family in Family::ALL {
-                    store.put(&mut batch, family, b"key", &[0; 4_000]);
+                    batch.put(family, b"key", &[0; 4_000]);
                 }
                 store.write(batch).unwrap();
                 store

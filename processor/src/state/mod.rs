@@ -23,6 +23,7 @@
 //! Family names are stable: one is never reused for another meaning, and a change of any layout here is a new
 //! [`identity::FORMAT_VERSION`]. Retired: `day-counts`, `day-sessions` (format 3).
 
+mod batch;
 pub(crate) mod counts;
 pub(crate) mod identity;
 pub(crate) mod key;

@@ -3,6 +3,7 @@
 //! RocksDB's own write-ahead log is off: the event log is the write-ahead log. Memtables of all families are flushed
 //! together (`atomic_flush`), so that what a crash leaves is the state at some earlier offset, whole.
 
+use super::batch::Batch;
 use super::identity::{self, Identity, MadeWith};
 use super::memory::Memory;
 use super::options::{db_options, family_options, table_options};
@@ -12,8 +13,7 @@ use super::whole::Whole;
 use super::{Damaged, Family};
 use fail::fail_point;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, FlushOptions, Options, ReadOptions, Snapshot, WriteBatch,
-    WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, FlushOptions, Options, ReadOptions, Snapshot, WriteOptions,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -92,8 +92,8 @@ impl Store {
             }
             None if is_made => return Err(StoreError::Incomplete { folder: folder.into(), what: "its identity" }),
             None => {
-                let mut batch = WriteBatch::default();
-                batch.put(identity::KEY, identity.encode());
+                let mut batch = store.batch(0);
+                batch.put_default(identity::KEY, identity.encode().as_ref());
                 store.write(batch)?;
                 store.flush()?;
             }
@@ -161,23 +161,14 @@ impl Store {
         self.db.get_cf(self.handle(family), key).map_err(|source| self.error(source))
     }
 
-    /// Puts a row into `batch`.
-    pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {
-        #[cfg(test)]
-        self.count(0, 1);
-        batch.put_cf(self.handle(family), key, value);
-    }
-
-    /// Takes a row away in `batch`.
-    pub(crate) fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) {
-        #[cfg(test)]
-        self.count(0, 1);
-        batch.delete_cf(self.handle(family), key);
+    /// An empty batch with room for so many bytes.
+    pub(crate) fn batch(&self, room_bytes: usize) -> Batch<'_> {
+        Batch::new(self, room_bytes)
     }
 
     /// Makes `batch` visible, all of it at once. It is durable after the next [`Store::flush`], or folded again.
-    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
-        self.db.write_opt(batch, &self.write_options).map_err(|source| self.error(source))
+    pub(crate) fn write(&self, batch: Batch<'_>) -> Result<(), StoreError> {
+        self.db.write_opt(batch.into_rows(), &self.write_options).map_err(|source| self.error(source))
     }
 
     /// Brings everything written so far to disk.
@@ -199,8 +190,8 @@ impl Store {
         if self.background_errors.swap(failed, Ordering::Relaxed) < failed
             && let Some(identity) = self.db.get(identity::KEY).map_err(|source| self.error(source))?
         {
-            let mut batch = WriteBatch::default();
-            batch.put(identity::KEY, identity);
+            let mut batch = self.batch(0);
+            batch.put_default(identity::KEY, &identity);
             self.write(batch)?;
         }
         Ok(())
@@ -232,7 +223,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    fn count(&self, rows_read: u64, rows_written: u64) {
+    pub(super) fn count(&self, rows_read: u64, rows_written: u64) {
         self.work.rows_read.fetch_add(rows_read, Ordering::Relaxed);
         self.work.rows_written.fetch_add(rows_written, Ordering::Relaxed);
     }
@@ -240,14 +231,14 @@ impl Store {
     /// Takes everything out, as if just made: to open a store is most of what a small test costs.
     #[cfg(test)]
     pub(crate) fn clear(&self) {
-        let mut batch = WriteBatch::default();
+        let mut batch = rocksdb::WriteBatch::default();
         batch.delete(progress::KEY);
         for family in Family::ALL {
             for row in self.db.iterator_cf(self.handle(family), rocksdb::IteratorMode::Start) {
                 batch.delete_cf(self.handle(family), row.expect("a readable store").0);
             }
         }
-        self.write(batch).expect("a writable store");
+        self.db.write_opt(batch, &self.write_options).expect("a writable store");
         self.durable_time.reset();
     }
 

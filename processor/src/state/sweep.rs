@@ -10,7 +10,7 @@
 use super::store::{Store, StoreError};
 use super::ttl::StreamSeconds;
 use super::{Damaged, Family};
-use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
+use rocksdb::{BottommostLevelCompaction, CompactOptions};
 
 /// The key.
 const KEY: &[u8] = b"swept";
@@ -42,8 +42,8 @@ impl Store {
 
     /// Remembers that everything was looked through at the stream time `now`.
     pub(crate) fn remember_sweep(&self, now: StreamSeconds) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
-        batch.put(KEY, now.to_be_bytes());
+        let mut batch = self.batch(0);
+        batch.put_default(KEY, &now.to_be_bytes());
         self.write(batch)
     }
 

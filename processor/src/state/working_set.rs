@@ -8,7 +8,7 @@
 //! In the order in which an event meets them:
 //!
 //! - [`names`]: the names of events, as numbers
-//! - [`users`]: the users in memory, and who of them is let go
+//! - [`users`]: the users in memory, and who of them is let go; [`segments`] is the list they are in
 //! - [`days`], [`totals`]: the rows by day, of one user and over all
 //! - [`day_row`]: one of them, whole or only what is to be added
 //! - [`rows`]: where session timelines find and leave their rows
@@ -20,6 +20,7 @@ mod days;
 mod names;
 mod prefetch;
 mod rows;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -28,6 +29,7 @@ mod users;
 pub(crate) use names::Name;
 pub(crate) use users::UserIndex;
 
+use super::batch::Batch;
 use super::counts::Count;
 use super::key::{Key, in_order};
 use super::progress::{self, Progress};
@@ -42,7 +44,6 @@ use crate::sessions::{self, Edge, RowId, SessionChange, Timeline};
 use days::{Days, Place};
 use hashbrown::HashMap;
 use names::Names;
-use rocksdb::WriteBatch;
 use rows::{BatchedRows, Row, StoredRows};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -241,14 +242,13 @@ impl WorkingSet {
 
     /// Writes everything that has changed, and `progress`, in one batch.
     pub(crate) fn write(&mut self, store: &Store, progress: Progress) -> Result<(), StoreError> {
-        // A batch that has to grow leaves behind what it has outgrown.
-        let mut batch = WriteBatch::with_capacity_bytes(self.batch_bytes);
+        let mut batch = store.batch(self.batch_bytes);
         let spans = self.spans;
         let mut value = Vec::new();
         for (key, touched) in in_order(self.marks.drain()) {
             value.clear();
             Stamp::write(touched, &mut value);
-            store.put(&mut batch, Family::Marks, &key, &value);
+            batch.put(Family::Marks, &key, &value);
         }
         let changed = self.users.take_changed();
         let Self { users, names, .. } = self;
@@ -268,7 +268,7 @@ impl WorkingSet {
                 pair,
             )?;
             for (prefix, index) in some {
-                users.get(*index).write_timelines(prefix, store, &mut batch);
+                users.get(*index).write_timelines(prefix, &mut batch);
                 users.settle(*index);
             }
         }
@@ -276,8 +276,8 @@ impl WorkingSet {
         let now = progress.stream_time;
         counts.write(store, &mut batch, (Family::QuarterCounts, Family::StretchCounts), spans, now, name)?;
         sessions.write(store, &mut batch, (Family::QuarterSessions, Family::StretchSessions), spans, now, pair)?;
-        batch.put(progress::KEY, progress.encode());
-        self.batch_bytes = batch.size_in_bytes();
+        batch.put_default(progress::KEY, &progress.encode());
+        self.batch_bytes = batch.bytes();
         store.write(batch)?;
 
         users.shrink_to(self.share.bytes_max());
@@ -296,7 +296,7 @@ fn write_days<'n, S: Sums>(
     users: &mut Users,
     changed: &[(Key, UserIndex)],
     store: &Store,
-    batch: &mut WriteBatch,
+    batch: &mut Batch<'_>,
     family: Family,
     spans: Spans,
     days_of: impl Fn(&mut User) -> Option<&mut Days<S>>,
@@ -323,7 +323,7 @@ fn write_days<'n, S: Sums>(
                 row.complete(stored.as_deref(), spans).ok_or(Damaged { kind: family.name() })?;
             }
             row.write(&mut value);
-            store.put(batch, family, &key_of(prefix, place), &value);
+            batch.put(family, &key_of(prefix, place), &value);
             Ok::<_, StoreError>(())
         })?;
     }
@@ -360,10 +360,10 @@ fn push_unread(timelines: &mut Vec<(u8, Option<Timeline>)>, pair: u8) {
 }
 
 impl User {
-    fn write_timelines(&mut self, prefix: &Key, store: &Store, batch: &mut WriteBatch) {
+    fn write_timelines(&mut self, prefix: &Key, batch: &mut Batch<'_>) {
         for (pair, timeline) in &mut self.timelines {
             if let Some(timeline) = timeline {
-                timeline.store(&mut BatchedRows { store, batch, prefix: rows::timeline_prefix(prefix.clone(), *pair) });
+                timeline.store(&mut BatchedRows { batch, prefix: rows::timeline_prefix(prefix.clone(), *pair) });
                 timeline.keep_tail();
             }
         }

@@ -1,11 +1,11 @@
 //! Where a timeline in memory finds and leaves its rows.
 
 use crate::sessions::{self, ReadRows, RowId, WriteRows};
+use crate::state::batch::Batch;
 use crate::state::key::Key;
 use crate::state::store::{Store, StoreError};
 use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds, stream_seconds};
 use crate::state::{Damaged, Family, timelines};
-use rocksdb::WriteBatch;
 
 /// The rows of one timeline in the store.
 pub(super) struct StoredRows<'a> {
@@ -16,9 +16,8 @@ pub(super) struct StoredRows<'a> {
 }
 
 /// A batch that the rows of one timeline are put into.
-pub(super) struct BatchedRows<'a> {
-    pub(super) store: &'a Store,
-    pub(super) batch: &'a mut WriteBatch,
+pub(super) struct BatchedRows<'a, 's> {
+    pub(super) batch: &'a mut Batch<'s>,
     pub(super) prefix: Key,
 }
 
@@ -59,18 +58,18 @@ impl ReadRows for StoredRows<'_> {
     }
 }
 
-impl WriteRows for BatchedRows<'_> {
+impl WriteRows for BatchedRows<'_, '_> {
     fn put(&mut self, row: RowId, value: Vec<u8>, last_touched_ms: i64) {
         let key = timelines::key(&self.prefix, row);
         let mut stamped = Vec::with_capacity(Stamp::BYTES + value.len());
         Stamp::write(stream_seconds(last_touched_ms), &mut stamped);
         stamped.extend_from_slice(&value);
-        self.store.put(self.batch, Family::Timelines, &key, &stamped);
+        self.batch.put(Family::Timelines, &key, &stamped);
     }
 
     fn delete(&mut self, row: RowId) {
         let key = timelines::key(&self.prefix, row);
-        self.store.delete(self.batch, Family::Timelines, &key);
+        self.batch.delete(Family::Timelines, &key);
     }
 }
 

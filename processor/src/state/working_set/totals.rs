@@ -2,6 +2,7 @@
 
 use super::day_row::DayRow;
 use super::days::Place;
+use crate::state::batch::Batch;
 use crate::state::key::{Key, push_day};
 use crate::state::quarters::Sums;
 use crate::state::store::{Store, StoreError};
@@ -9,7 +10,6 @@ use crate::state::stream_time::Moment;
 use crate::state::stretches::{Stretch, stretch_of};
 use crate::state::ttl::{Life, Spans, StreamSeconds};
 use crate::state::{Damaged, Family};
-use rocksdb::WriteBatch;
 use rustc_hash::FxHashMap;
 
 /// How many rows of days are kept in memory from one write to the next: a month of a hundred events. Tests pass it with less.
@@ -46,7 +46,7 @@ impl<S: Sums> Totals<S> {
     pub(super) fn write<'n>(
         &mut self,
         store: &Store,
-        batch: &mut WriteBatch,
+        batch: &mut Batch<'_>,
         (quarters, stretches): (Family, Family),
         spans: Spans,
         now: StreamSeconds,
@@ -71,7 +71,7 @@ impl<S: Sums> Totals<S> {
     fn write_quarters<'n>(
         &mut self,
         store: &Store,
-        batch: &mut WriteBatch,
+        batch: &mut Batch<'_>,
         family: Family,
         spans: Spans,
         subject: impl Fn(u32) -> &'n [u8],
@@ -95,7 +95,7 @@ impl<S: Sums> Totals<S> {
         for (place, key) in &changed {
             if let Some(row) = rows.get_mut(place) {
                 row.write(&mut value);
-                store.put(batch, family, key, &value);
+                batch.put(family, key, &value);
             }
         }
         Ok(())
@@ -105,7 +105,7 @@ impl<S: Sums> Totals<S> {
     fn write_stretches<'n>(
         &mut self,
         store: &Store,
-        batch: &mut WriteBatch,
+        batch: &mut Batch<'_>,
         family: Family,
         is_over: impl Fn(StreamSeconds) -> bool,
         subject: impl Fn(u32) -> &'n [u8],
@@ -140,7 +140,7 @@ impl<S: Sums> Totals<S> {
             if let Some(stretch) = stretches.get_mut(place) {
                 stretch.forget(&is_over);
                 stretch.write(&mut value);
-                store.put(batch, family, key, &value);
+                batch.put(family, key, &value);
             }
         }
         Ok(())

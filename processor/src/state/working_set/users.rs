@@ -4,6 +4,7 @@
 
 use super::days::Days;
 use super::prefetch::prefetch;
+use super::segments::Segments;
 use crate::sessions::Timeline;
 use crate::state::counts::Count;
 use crate::state::key::{Key, in_order, user_prefix};
@@ -36,18 +37,10 @@ pub(super) struct User {
 /// that one takes.
 const EXPECTED_AHEAD: usize = 8;
 
-/// For how many more users there is room at the least, wherever room is made or given back.
-const ROOM: usize = 16;
-
-/// For how many more users than are there. Not twice as many: what is reserved is memory that nobody has measured.
-fn room_beside(users: usize) -> usize {
-    users / 8 + ROOM
-}
-
 /// Some of the users.
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    users: Vec<User>,
+    users: Segments<User>,
     by_id: HashTable<u32>,
     /// Ids are what producers say: the hash must not be theirs to foresee.
     hashes: DefaultHashBuilder,
@@ -67,9 +60,6 @@ impl Users {
         let index =
             u32::try_from(self.users.len()).expect("a partition's share of memory has no room for so many users");
         self.by_id.insert_unique(hash, index, |at| self.users[place(*at)].hash);
-        if self.users.len() == self.users.capacity() {
-            self.users.reserve_exact(room_beside(self.users.len()));
-        }
         self.users.push(User {
             id: SmallVec::from_slice(id.as_bytes()),
             counts: Days::default(),
@@ -155,22 +145,18 @@ impl Users {
     /// How many users there is memory for, whether they are there or not.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        self.users.capacity()
+        self.users.room()
     }
 
     /// Lets go of users until all that is left has `bytes_max`. None of them may be changed; indices are void.
     pub(super) fn shrink_to(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max && !self.users.is_empty() {
+        while self.bytes > bytes_max && self.users.len() > 0 {
             self.hand %= self.users.len();
             if std::mem::take(&mut self.users[self.hand].is_used) {
                 self.hand += 1;
             } else {
                 self.let_go(self.hand);
             }
-        }
-        let len = self.users.len();
-        if self.users.capacity() > 2 * (len + ROOM) {
-            self.users.shrink_to(len + room_beside(len));
         }
     }
 
