@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    const LARGE: [u8; 100_000] = [1; 100_000];
+    static LARGE: [u8; 100_000] = [1; 100_000];
 
     fn free(buffers: &Buffers) -> Vec<usize> {
         buffers.free.lock().iter().map(Vec::capacity).collect()
