@@ -14,6 +14,7 @@ use crate::sessions;
 use crate::state::progress::Progress;
 use crate::state::store::{Store, StoreError};
 use crate::state::ttl::{Spans, StreamSeconds};
+use crate::state::view::View;
 use crate::state::working_set::WorkingSet;
 use crate::stop::Stop;
 use parking_lot::{Mutex, RwLock};
@@ -234,6 +235,14 @@ impl Owned {
     /// Asks the store something; `None` where the partition is not served, or no longer since the store has failed.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
         self.look(|store| if self.answers() { question(store).map(Some) } else { Ok(None) }).flatten()
+    }
+
+    /// As [`Owned::ask`], on a thread that must not wait and of what is at hand alone: `None` is also where it has to be asked
+    /// otherwise, which will say what is wrong if anything is.
+    pub(crate) fn ask_at_hand<T>(&self, question: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Option<T> {
+        let store = self.store.try_read()?;
+        let view = store.as_ref().filter(|_| self.answers())?.view_at_hand();
+        question(&view).ok()
     }
 
     /// Looks at the store, served or not; `None` where it is closed or has failed. What it fails with is mended.

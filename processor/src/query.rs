@@ -6,12 +6,12 @@ use crate::state::key::{Key, day_bytes, split_day, user_prefix};
 use crate::state::progress::Progress;
 use crate::state::quarters::{Sums, read_quarters};
 use crate::state::session_sums::SessionSum;
-use crate::state::store::{StoreError, View};
+use crate::state::store::StoreError;
 use crate::state::stretches::{self, day_in, read_days, stretch_of};
 use crate::state::ttl::{Life, Spans, Stamp, StreamSeconds};
+use crate::state::view::View;
 use crate::state::{Damaged, Family};
 use hashbrown::HashMap;
-use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use track_proto::calendar::{Calendar, DayMap};
 use track_proto::view::{BucketCount, EventCounts, Question, SessionRow};
@@ -26,19 +26,14 @@ pub(crate) fn counts(
         Families { user: Family::UserCounts, stretch: Family::StretchCounts, quarter: Family::QuarterCounts };
     let asked =
         |event: &[u8]| question.events.is_empty() || question.events.iter().any(|name| name.as_bytes() == event);
-    let mut sums: HashMap<Vec<u8>, FxHashMap<i64, Count>> = HashMap::default();
-    let progress = scan(view, spans, question, &families, asked, |event, buckets: &[(i64, Count)]| {
-        if !sums.contains_key(event) {
-            sums.insert(event.to_vec(), FxHashMap::default());
-        }
-        if let Some(of_event) = sums.get_mut(event) {
-            buckets.iter().for_each(|(bucket, count)| of_event.entry(*bucket).or_default().add(*count));
-        }
+    let mut sums: HashMap<Vec<u8>, Buckets<Count>> = HashMap::default();
+    let progress = scan(view, spans, question, &families, asked, |event, buckets: &Buckets<Count>| {
+        sums.entry_ref(event).or_default().add_all(buckets);
     })?;
     let mut events = Vec::with_capacity(sums.len());
     for (event, buckets) in sums {
         let event = String::from_utf8(event).map_err(|_| Damaged { kind: families.user.name() })?;
-        let buckets = buckets.into_iter().map(|(bucket, count)| BucketCount { bucket, count: count.get() });
+        let buckets = buckets.each_once().map(|(bucket, count)| BucketCount { bucket, count: count.get() });
         events.push(EventCounts { event, buckets: buckets.collect() });
     }
     Ok((progress, events))
@@ -54,13 +49,11 @@ pub(crate) fn sessions(
     let families =
         Families { user: Family::UserSessions, stretch: Family::StretchSessions, quarter: Family::QuarterSessions };
     let asked = |pair: &[u8]| matches!(pair, [pair] if rules.is_asked(*pair, &question.events));
-    let mut sums: FxHashMap<i64, SessionSum> = FxHashMap::default();
-    let progress = scan(view, spans, question, &families, asked, |_, buckets: &[(i64, SessionSum)]| {
-        for (bucket, sum) in buckets.iter().filter(|(_, sum)| !sum.is_empty()) {
-            sums.entry(*bucket).or_default().add(*sum);
-        }
+    let mut sums = Buckets::default();
+    let progress = scan(view, spans, question, &families, asked, |_, buckets: &Buckets<SessionSum>| {
+        sums.add_all(buckets);
     })?;
-    let rows = sums.into_iter().map(|(bucket, sum)| {
+    let rows = sums.each_once().filter(|(_, sum)| !sum.is_empty()).map(|(bucket, sum)| {
         let [count, duration_ms_sum] = sum.numbers();
         SessionRow { bucket, count, duration_ms_sum }
     });
@@ -82,7 +75,7 @@ fn scan<S: Sums>(
     question: &Question,
     families: &Families,
     asked: impl Fn(&[u8]) -> bool,
-    mut row: impl FnMut(&[u8], &[(i64, S)]),
+    mut row: impl FnMut(&[u8], &Buckets<S>),
 ) -> Result<Progress, StoreError> {
     let progress = view.progress()?;
     let is_over = |touched| spans.is_over(Life::Retention, touched, progress.stream_time);
@@ -153,9 +146,14 @@ fn pick<'r>(
     Ok(wanted(touched, subject).then_some(Row { day, subject, touched, sums }))
 }
 
-/// What one row adds to its buckets. Days and quarters come in order, and so what falls into one bucket comes together.
-#[derive(Default)]
+/// Sums by bucket. Days and quarters come in order, and so what falls into one bucket comes together, for the most part.
 struct Buckets<S>(Vec<(i64, S)>);
+
+impl<S> Default for Buckets<S> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 impl<S: Sums> Buckets<S> {
     fn add(&mut self, bucket: i64, sums: S) {
@@ -165,28 +163,55 @@ impl<S: Sums> Buckets<S> {
         }
     }
 
+    fn add_all(&mut self, others: &Self) {
+        others.0.iter().for_each(|(bucket, sums)| self.add(*bucket, *sums));
+    }
+
     /// Adds the quarters of a day's row, each to its bucket; `None` where they can't be read.
     #[must_use]
     fn spread(&mut self, map: &DayMap, quarters: &[u8]) -> Option<()> {
-        for quarter in read_quarters(quarters) {
-            let (quarter, sums) = quarter?;
-            let bucket = match map {
-                DayMap::Whole(bucket) => Some(*bucket),
-                DayMap::Quarters(buckets) => buckets[usize::from(quarter)],
-            };
-            if let Some(bucket) = bucket {
-                self.add(bucket, sums);
+        let mut quarters = read_quarters(quarters);
+        match map {
+            DayMap::Whole(bucket) => {
+                let total = quarters.try_fold(S::default(), |mut total, quarter| {
+                    total.add(quarter?.1);
+                    Some(total)
+                })?;
+                if !total.is_empty() {
+                    self.add(*bucket, total);
+                }
             }
+            DayMap::Quarters(buckets) => quarters.try_for_each(|quarter| {
+                let (quarter, sums) = quarter?;
+                if let Some(bucket) = buckets[usize::from(quarter)] {
+                    self.add(bucket, sums);
+                }
+                Some(())
+            })?,
         }
         Some(())
     }
 
     /// Hands over what there is, if anything, and is empty afterwards.
-    fn hand_to(&mut self, row: impl FnOnce(&[(i64, S)])) {
+    fn hand_to(&mut self, row: impl FnOnce(&Self)) {
         if !self.0.is_empty() {
-            row(&self.0);
+            row(self);
             self.0.clear();
         }
+    }
+
+    /// Each bucket with all of its sum, ascending.
+    fn each_once(mut self) -> impl ExactSizeIterator<Item = (i64, S)> {
+        // What is in order already, or twice so, is merged and not sorted.
+        self.0.sort_by_key(|(bucket, _)| *bucket);
+        self.0.dedup_by(|(bucket, sums), (last, sum)| {
+            let same = bucket == last;
+            if same {
+                sum.add(*sums);
+            }
+            same
+        });
+        self.0.into_iter()
     }
 }
 

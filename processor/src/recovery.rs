@@ -42,6 +42,8 @@ pub(crate) fn remedy(error: &StoreError) -> Remedy {
     let source = match error {
         StoreError::Damaged(_) | StoreError::Incomplete { .. } => return Remedy::FoldAgain,
         StoreError::Refused { .. } => return Remedy::Refuse,
+        // Nobody takes it for an error of the store.
+        StoreError::NotAtHand => return Remedy::OpenAgain,
         StoreError::Db { source, .. } => source,
     };
     match source.kind() {

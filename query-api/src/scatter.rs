@@ -45,12 +45,18 @@ pub(crate) struct Gathered<A> {
 }
 
 /// Asks all at once. A task each, so that large answers are decoded on several cores; dropping the future ends them all.
+/// One alone, as for a user, needs no task and nobody to be woken for it.
 pub(crate) async fn gather<A: Answer>(
     requests: Vec<QueryRequest>,
     owners: &Arc<Owners>,
     latency: &Arc<Latency>,
     patience: Patience,
 ) -> Gathered<A> {
+    if let [request] = requests.as_slice() {
+        let answer = first_answer::<A>(request, owners, latency, patience).await;
+        let missing = if answer.is_none() { vec![request.partition] } else { Vec::new() };
+        return Gathered { answers: answer.into_iter().collect(), missing };
+    }
     let mut unanswered: Vec<u32> = requests.iter().map(|request| request.partition).collect();
     let mut asked = JoinSet::new();
     for request in requests {

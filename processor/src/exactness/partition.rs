@@ -160,6 +160,11 @@ impl Partition {
     pub(super) fn metrics(&self, query: &Query) -> Counts {
         let question = question(query);
         let (_, events) = query::counts(&self.store().view(), self.spans, &question).unwrap();
+        if let Ok((_, at_hand)) = query::counts(&self.store().view_at_hand(), self.spans, &question) {
+            let by_name =
+                |events: &[EventCounts]| BTreeMap::from_iter(events.iter().map(|of| (of.event.clone(), of.clone())));
+            assert_eq!(by_name(&at_hand), by_name(&events), "what is at hand is the same");
+        }
         let mut counts = Counts::new();
         let names: BTreeSet<_> = events.iter().map(|of_event| &of_event.event).collect();
         assert_eq!(names.len(), events.len(), "each event once");

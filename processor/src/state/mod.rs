@@ -40,6 +40,7 @@ pub(crate) mod stretches;
 pub(crate) mod sweep;
 pub(crate) mod timelines;
 pub(crate) mod ttl;
+pub(crate) mod view;
 pub(crate) mod whole;
 pub(crate) mod working_set;
 

@@ -9,12 +9,9 @@ use super::memory::Memory;
 use super::options::{db_options, family_options, table_options};
 use super::progress::{self, Progress};
 use super::ttl::{DurableTime, Spans};
-use super::whole::Whole;
 use super::{Damaged, Family};
 use fail::fail_point;
-use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, FlushOptions, Options, ReadOptions, Snapshot, WriteOptions,
-};
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, Options, WriteOptions};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +28,8 @@ pub(crate) enum StoreError {
     Refused { folder: PathBuf, source: identity::Mismatch },
     #[error("the store in {folder} has lost {what}", folder = .folder.display())]
     Incomplete { folder: PathBuf, what: &'static str },
+    #[error("more rows are asked for than are read at hand")]
+    NotAtHand,
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
@@ -197,11 +196,6 @@ impl Store {
         Ok(())
     }
 
-    /// Everything as it is now, unmoved by what is written from here on.
-    pub(crate) fn view(&self) -> View<'_> {
-        View { store: self, snapshot: self.db.snapshot() }
-    }
-
     /// Bytes of the files on disk and of what is still in memory.
     pub(crate) fn bytes(&self) -> u64 {
         std::iter::once("default")
@@ -270,53 +264,6 @@ impl Store {
 
     pub(super) fn error(&self, source: rocksdb::Error) -> StoreError {
         StoreError::Db { folder: self.folder.clone(), source }
-    }
-}
-
-/// A moment of a store.
-pub(crate) struct View<'a> {
-    store: &'a Store,
-    snapshot: Snapshot<'a>,
-}
-
-impl View<'_> {
-    /// How far the state was at this moment.
-    pub(crate) fn progress(&self) -> Result<Progress, StoreError> {
-        let value = self.snapshot.get_pinned(progress::KEY).map_err(|source| self.store.error(source))?;
-        Ok(value.map(|value| Progress::decode(&value)).transpose()?.unwrap_or_default())
-    }
-
-    /// Calls `row` with key and value of every row from `from` up to and without `to`, in order.
-    pub(crate) fn scan(
-        &self,
-        family: Family,
-        from: &[u8],
-        to: &[u8],
-        mut row: impl FnMut(&[u8], &[u8]) -> Result<(), Damaged>,
-    ) -> Result<(), StoreError> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(to);
-        let mut rows: DBRawIterator<'_> = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
-        rows.seek(from);
-        while let Some((key, value)) = rows.item() {
-            row(key, value)?;
-            rows.next();
-        }
-        rows.status().map_err(|source| self.store.error(source))
-    }
-
-    /// Everything, to be read through.
-    pub(crate) fn whole(&self) -> Result<Whole<'_>, StoreError> {
-        Whole::open(self.store, self)
-    }
-
-    /// The rows of a family from the first on. Leaves the block cache to those who come back to what they read.
-    pub(super) fn rows(&self, family: Family) -> DBRawIterator<'_> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let mut rows = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
-        rows.seek_to_first();
-        rows
     }
 }
 

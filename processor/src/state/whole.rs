@@ -5,7 +5,8 @@
 
 use super::Family;
 use super::progress::Progress;
-use super::store::{Store, StoreError, View};
+use super::store::{Store, StoreError};
+use super::view::View;
 use rocksdb::DBRawIterator;
 use std::ops::ControlFlow;
 
