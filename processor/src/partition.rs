@@ -237,8 +237,8 @@ impl Owned {
         self.look(|store| if self.answers() { question(store).map(Some) } else { Ok(None) }).flatten()
     }
 
-    /// As [`Owned::ask`], on a thread that must not wait and of what is at hand alone: `None` is also where it has to be asked
-    /// otherwise, which will say what is wrong if anything is.
+    /// As [`Owned::ask`], on a thread that must not wait for the disk, and of what is at hand alone: `None` is also where it has
+    /// to be asked otherwise, which will say what is wrong if anything is.
     pub(crate) fn ask_at_hand<T>(&self, question: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Option<T> {
         let store = self.store.try_read()?;
         let view = store.as_ref().filter(|_| self.answers())?.view_at_hand();

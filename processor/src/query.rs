@@ -202,7 +202,7 @@ impl<S: Sums> Buckets<S> {
 
     /// Each bucket with all of its sum, ascending.
     fn each_once(mut self) -> impl ExactSizeIterator<Item = (i64, S)> {
-        // What is in order already, or twice so, is merged and not sorted.
+        // Most of it is in order already, which this kind of sorting makes use of.
         self.0.sort_by_key(|(bucket, _)| *bucket);
         self.0.dedup_by(|(bucket, sums), (last, sum)| {
             let same = bucket == last;

@@ -42,7 +42,7 @@ pub(crate) fn remedy(error: &StoreError) -> Remedy {
     let source = match error {
         StoreError::Damaged(_) | StoreError::Incomplete { .. } => return Remedy::FoldAgain,
         StoreError::Refused { .. } => return Remedy::Refuse,
-        // Nobody takes it for an error of the store.
+        // No error of the store: whoever asks at hand asks again.
         StoreError::NotAtHand => return Remedy::OpenAgain,
         StoreError::Db { source, .. } => source,
     };

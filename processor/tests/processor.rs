@@ -228,6 +228,27 @@ async fn events_are_counted_by_day_by_user_and_by_name() {
     track.stop().await.unwrap();
 }
 
+/// More rows than are read on the thread that was asked, and rows that have to be read from the disk.
+#[tokio::test]
+async fn what_is_not_at_hand_is_answered_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..1_500).map(|number| format!("event-{number:04}")).collect();
+    let expected: Vec<_> = names.iter().map(|name| (DAY, name.clone(), 1)).collect();
+    let track = Track::start(dir.path());
+    track.append(names.iter().map(|name| event("ann", name, NEW_YEAR_MS))).await;
+    track.append([event("bob", "play", NEW_YEAR_MS), event("bob", "stop", NEW_YEAR_MS + HOUR_MS)]).await;
+    assert_eq!(track.counts(of_user("ann")).await, expected);
+    track.stop().await.unwrap();
+
+    let track = Track::start(dir.path());
+    assert_eq!(track.sessions(of_user("bob")).await, [(DAY, 1, 3600)]);
+    assert_eq!(track.counts(of_user("ann")).await, expected);
+    assert_eq!(track.counts(of_user("bob")).await, [(DAY, "play".into(), 1), (DAY, "stop".into(), 1)]);
+    let owner = track.processor.owner("test:");
+    assert_eq!(owner.partitions[0].state(), PartitionState::Serving);
+    track.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn sessions_are_paired_by_event_time_and_paired_anew_by_late_events() {
     let dir = tempfile::tempdir().unwrap();

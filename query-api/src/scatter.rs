@@ -45,7 +45,7 @@ pub(crate) struct Gathered<A> {
 }
 
 /// Asks all at once. A task each, so that large answers are decoded on several cores; dropping the future ends them all.
-/// One alone, as for a user, needs no task and nobody to be woken for it.
+/// One alone, as for a user, needs no task of its own.
 pub(crate) async fn gather<A: Answer>(
     requests: Vec<QueryRequest>,
     owners: &Arc<Owners>,

@@ -23,6 +23,8 @@ pub(super) fn db_options(memory: &Memory) -> Options {
     options.set_atomic_flush(true);
     options.set_write_buffer_manager(memory.write_buffers());
     options.set_max_background_jobs(2);
+    // Files that nobody needs any more are removed by its own threads, and not by whoever has asked something last.
+    options.set_avoid_unnecessary_blocking_io(true);
     options.set_max_open_files(512);
     options.set_keep_log_file_num(2);
     options.set_log_level(LogLevel::Warn);
