@@ -49,10 +49,10 @@ impl View<'_> {
         to: &[u8],
         mut row: impl FnMut(&[u8], &[u8]) -> Result<(), Damaged>,
     ) -> Result<(), StoreError> {
+        self.charge(ROWS_A_SCAN)?;
         let mut options = self.read_options();
         options.set_iterate_upper_bound(to);
         let mut rows: DBRawIterator<'_> = self.snapshot.raw_iterator_cf_opt(self.store.handle(family), options);
-        self.charge(ROWS_A_SCAN)?;
         rows.seek(from);
         while let Some((key, value)) = rows.item() {
             self.charge(1)?;
