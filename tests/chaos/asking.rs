@@ -77,14 +77,15 @@ impl<'a> Asker<'a> {
                 return self.tally.query_unanswered();
             }
         };
+        let process = door.process(seen);
         let partition = query.user.as_deref().map(partition_of);
         if answer.status == 503 {
             let names = judging::refusal(&answer, partition, allows_partial);
             let names = names.unwrap_or_else(|error| panic!("query service {number}: {target}: {error:#}: {answer:?}"));
-            self.check_named(number, seen.harms, names, &answer);
+            self.check_named(number, process, names, &answer);
             return self.tally.query_refused(partition);
         }
-        self.has_named.insert(number, seen.harms);
+        self.check_named(number, process, true, &answer);
         let after = self.history.now();
         let asked =
             Asked { path, query, before: wants_all_acknowledged.then_some(&before), after: &after, allows_partial };
@@ -95,7 +96,8 @@ impl<'a> Asker<'a> {
     }
 
     /// Which partitions have no answer may be unknown only to a process that has never heard of any.
-    fn check_named(&mut self, number: usize, process: u64, names: bool, answer: &Answer) {
+    fn check_named(&mut self, number: usize, process: Option<u64>, names: bool, answer: &Answer) {
+        let Some(process) = process else { return };
         if names {
             self.has_named.insert(number, process);
         } else {
