@@ -6,7 +6,8 @@
 //! - [`KafkaLog`]: any partition from any offset
 //! - [`KafkaGroup`]: partitions shared with other processes (`kafka/admission.rs` knows whether the group has let this one
 //!   in, `kafka/assignment.rs` holds what is assigned, `kafka/doubt.rs` whether a broker knows where it ends,
-//!   `kafka/queue.rs` brings it to the readers)
+//!   `kafka/queue.rs` brings it to the readers; `kafka/hearing.rs` finds out whether the member has missed what it was told,
+//!   by what the group says that it has, `kafka/share.rs`)
 //! - [`KafkaBulletin`]: the last value per key
 //! - [`KafkaTimes`]: when single records were appended
 //!
@@ -20,9 +21,11 @@ mod chunk;
 mod client;
 mod doubt;
 mod group;
+mod hearing;
 mod producer;
 mod queue;
 mod read;
+mod share;
 mod tail;
 mod times;
 mod token;

@@ -16,9 +16,9 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What may wait for a reader, per partition.
@@ -43,6 +43,8 @@ pub(super) struct Assignment {
     is_stuck: AtomicBool,
     /// The group has taken what there was without asking: it has gone on without this member.
     is_lost: AtomicBool,
+    /// Requests to the group's coordinator that had no answer in time.
+    late: AtomicU64,
     moments: Moments,
 }
 
@@ -79,6 +81,7 @@ impl Assignment {
             closed: AtomicBool::new(false),
             is_stuck: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
+            late: AtomicU64::new(0),
             moments: Moments::default(),
         }
     }
@@ -141,6 +144,16 @@ impl Assignment {
     /// Whether the group has given it any.
     pub(super) fn has_partitions(&self) -> bool {
         !self.slots.lock().is_empty()
+    }
+
+    /// What the group has given it.
+    pub(super) fn partitions(&self) -> BTreeSet<Partition> {
+        self.slots.lock().keys().copied().collect()
+    }
+
+    /// How many requests to the group's coordinator have had no answer in time, as of the last statistics.
+    pub(super) fn late(&self) -> u64 {
+        self.late.load(Ordering::Acquire)
     }
 
     /// Whether the group has taken what it had given since this was last asked, having gone on without this member.
@@ -337,6 +350,9 @@ fn named((&partition, slot): (&Partition, &Slot)) -> (Partition, Arc<Queue>, Arc
 
 impl Role for Assignment {
     fn statistics(&self, statistics: &Statistics) {
+        // A consumer's only logical broker is its coordinator.
+        let logical = statistics.brokers.values().filter(|broker| broker.source == "logical");
+        self.late.store(logical.map(|broker| broker.req_timeouts).sum(), Ordering::Release);
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         for (partition, slot) in self.slots.lock().iter_mut() {
             let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) else { continue };

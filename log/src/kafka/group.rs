@@ -3,6 +3,8 @@
 use super::admission::{Admission, Change, generation};
 use super::assignment::{Assignment, Consumer};
 use super::client::{self, Config, Context, refused};
+use super::hearing::Hearing;
+use super::share::Question;
 use crate::{LogError, Member, Offset, Partition, Subscribe, Subscription};
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
@@ -96,8 +98,14 @@ impl Subscribe for KafkaGroup {
         client::expect_topic(&client::asker(&self.config)?, &self.topic)?;
         let shared = Arc::new(Shared::default());
         let (done, ended) = mpsc::channel();
-        let membership =
-            Membership { client: self.client()?, topic: self.topic.clone(), member, shared: Arc::clone(&shared) };
+        let membership = Membership {
+            client: self.client()?,
+            topic: self.topic.clone(),
+            group: self.group.clone(),
+            protocol: self.protocol,
+            member,
+            shared: Arc::clone(&shared),
+        };
         let first = membership.join()?;
         std::thread::Builder::new()
             .name("kafka-group".to_owned())
@@ -145,6 +153,8 @@ impl Drop for GroupSubscription {
 struct Membership {
     client: ClientConfig,
     topic: String,
+    group: String,
+    protocol: Protocol,
     member: Arc<dyn Member>,
     shared: Arc<Shared>,
 }
@@ -185,6 +195,7 @@ impl Membership {
     fn take_part(&self, consumer: &Consumer) -> Result<(), LogError> {
         let assignment = &consumer.context().role;
         let (mut admission, mut doubtful) = (Admission::default(), false);
+        let (mut hearing, mut question) = (Hearing::default(), None);
         while !self.is_stopping() {
             let mut wait = if assignment.is_held_up() { POLL_WAIT_HELD_UP } else { POLL_WAIT };
             for _ in 0..BATCH {
@@ -230,7 +241,31 @@ impl Membership {
             if is_stuck {
                 return Err(LogError::Kafka("an offset was refused that is in the log".to_owned()));
             }
+            if self.protocol == Protocol::Consumer {
+                self.check_hearing(consumer, &mut hearing, &mut question)?;
+            }
             self.commit(consumer);
+        }
+        Ok(())
+    }
+
+    /// Asks the group what it thinks that this member has, where an answer of it may have been missed. An error where one was.
+    fn check_hearing<'c>(
+        &self,
+        consumer: &'c Consumer,
+        hearing: &mut Hearing,
+        question: &mut Option<Question<'c>>,
+    ) -> Result<(), LogError> {
+        let (assignment, now) = (&consumer.context().role, Instant::now());
+        hearing.notice(assignment.late(), now);
+        if let Some(answer) = question.as_ref().and_then(|question| question.answer(consumer, &self.topic)) {
+            *question = None;
+            if hearing.is_deaf(answer, assignment.partitions(), now) {
+                return Err(LogError::Kafka("what the group has given or taken was not heard of".to_owned()));
+            }
+        }
+        if question.is_none() && hearing.asks(now) {
+            *question = Some(Question::ask(consumer, &self.group)?);
         }
         Ok(())
     }

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use track_harness::broker::Broker;
+use track_harness::brokers::Brokers;
 use track_harness::poll::eventually;
-use track_log::kafka::{Config, KafkaAppender, KafkaGroup, Protocol};
+use track_harness::proxy::Cut;
+use track_log::kafka::{Config, KafkaAppender, KafkaGroup, Protocol, ensure_topics};
 use track_log::{Subscribe as _, Subscription};
+use track_proto::topics::EVENTS;
 
 fn join(config: &Config, topic: &str, protocol: Protocol, member: &Arc<Folder>) -> Box<dyn Subscription> {
     join_as(config, topic, protocol, None, member)
@@ -261,6 +264,37 @@ fn a_second_member_of_one_name_waits_until_the_first_has_gone() {
     store.await_count(1_000);
     second_membership.close(PATIENCE);
     store.assert_exact();
+}
+
+/// The brokers tell a member once what it is to have, and librdkafka does not ask again where an answer came too late for it.
+#[test]
+fn who_has_missed_what_the_group_told_it_finds_out() {
+    let brokers = Brokers::start().unwrap();
+    let near = Config { brokers: brokers.bootstrap(), properties: vec![], partitions: 2, replication: 3 };
+    let apart = Config { brokers: brokers.bootstrap_apart(), ..near.clone() };
+    ensure_topics(&near).unwrap();
+    let store = Arc::new(Store::default());
+    let (first, second) = (Folder::new(&store), Folder::new(&store));
+    let first_membership = join(&apart, EVENTS, Protocol::Consumer, &first);
+    first.await_owned(2);
+    // A heartbeat of the first is under way until the second has come, and the answer to it has to say so. By then the first
+    // has given it up, and asks anew over another connection.
+    brokers.cut_apart(Cut::Silence);
+    let second_membership = join(&near, EVENTS, Protocol::Consumer, &second);
+    eventually(PATIENCE, "another connection", || {
+        ensure!(brokers.knocking_apart() > 0);
+        Ok(())
+    })
+    .unwrap();
+    brokers.heal_apart();
+    eventually(PATIENCE * 3, "each has one", || {
+        let owned = [first.owned.lock().len(), second.owned.lock().len()];
+        ensure!(owned == [1, 1], "{owned:?}, {:?}", first.left_out.lock());
+        Ok(())
+    })
+    .unwrap();
+    first_membership.close(PATIENCE);
+    second_membership.close(PATIENCE);
 }
 
 /// By the classic protocol, where librdkafka takes less than 45 seconds for too long.

@@ -67,6 +67,12 @@ impl Brokers {
         self.members.iter().for_each(|member| member.proxy_apart.cut(cut));
     }
 
+    /// How many connections they have made since they were cut off in silence.
+    #[must_use]
+    pub fn knocking_apart(&self) -> usize {
+        self.members.iter().map(|member| member.proxy_apart.knocking()).sum()
+    }
+
     /// Lets them through again.
     pub fn heal_apart(&self) {
         self.members.iter().for_each(|member| member.proxy_apart.heal());

@@ -5,7 +5,8 @@
 use anyhow::{Context as _, Result};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -35,6 +36,8 @@ struct Way {
 pub struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    /// New connections that nothing comes through yet.
+    knocking: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -49,15 +52,17 @@ impl Proxy {
         let address = listener.local_addr()?;
         let way = watch::Sender::new(Way { target, cut: None });
         let of_connections = way.subscribe();
+        let knocking = Arc::<AtomicUsize>::default();
+        let knocking_there = Arc::clone(&knocking);
         let accepting = runtime.spawn(async move {
             loop {
                 // An error is one connection's own.
                 if let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(carry(client, of_connections.clone()));
+                    tokio::spawn(carry(client, of_connections.clone(), Arc::clone(&knocking_there)));
                 }
             }
         });
-        Ok(Self { address, way, accepting })
+        Ok(Self { address, way, knocking, accepting })
     }
 
     /// Where it listens.
@@ -74,6 +79,12 @@ impl Proxy {
     /// Cuts the way, until [`Proxy::heal`].
     pub fn cut(&self, cut: Cut) {
         self.way.send_modify(|way| way.cut = Some(cut));
+    }
+
+    /// How many connections were made since it is silent.
+    #[must_use]
+    pub fn knocking(&self) -> usize {
+        self.knocking.load(Ordering::Acquire)
     }
 
     /// Opens it again.
@@ -98,8 +109,11 @@ fn runtime() -> Result<&'static Runtime> {
 }
 
 /// Takes bytes to and fro until either side has ended, or the way is cut.
-async fn carry(mut client: TcpStream, mut way: watch::Receiver<Way>) {
-    if take_through(&mut client, &mut way).await.is_err() {
+async fn carry(mut client: TcpStream, mut way: watch::Receiver<Way>, knocking: Arc<AtomicUsize>) {
+    knocking.fetch_add(1, Ordering::AcqRel);
+    let opened = heard(&mut way).await;
+    knocking.fetch_sub(1, Ordering::AcqRel);
+    if opened.is_err() || take_through(&mut client, &mut way).await.is_err() {
         // As a host does that knows nothing of the connection.
         let _ = client.set_zero_linger();
     }
@@ -155,6 +169,8 @@ async fn heard(way: &mut watch::Receiver<Way>) -> io::Result<Way> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::poll::eventually;
+    use anyhow::ensure;
     use std::io::{Read as _, Write as _};
     use std::time::Duration;
 
@@ -210,6 +226,11 @@ mod tests {
         assert_eq!(asks(&old, 1).unwrap(), 1);
         proxy.cut(Cut::Silence);
         let new = connect(&proxy);
+        eventually(SOON, "the new one", || {
+            ensure!(proxy.knocking() == 1);
+            Ok(())
+        })
+        .unwrap();
         for mut stream in [&old, &new] {
             stream.write_all(&[2]).unwrap();
             stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -223,6 +244,7 @@ mod tests {
             stream.read_exact(&mut back).unwrap();
             assert_eq!(back, [2]);
         }
+        assert_eq!(proxy.knocking(), 0);
     }
 
     #[test]
