@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What may wait for a reader, per partition.
@@ -45,6 +45,8 @@ pub(super) struct Assignment {
     is_lost: AtomicBool,
     /// Requests to the group's coordinator that had no answer in time.
     late: AtomicU64,
+    /// The number of the broker that is the group's coordinator; negative where that is not known.
+    coordinator: AtomicI32,
     moments: Moments,
 }
 
@@ -82,6 +84,7 @@ impl Assignment {
             is_stuck: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             late: AtomicU64::new(0),
+            coordinator: AtomicI32::new(-1),
             moments: Moments::default(),
         }
     }
@@ -154,6 +157,11 @@ impl Assignment {
     /// How many requests to the group's coordinator have had no answer in time, as of the last statistics.
     pub(super) fn late(&self) -> u64 {
         self.late.load(Ordering::Acquire)
+    }
+
+    /// The number of the broker that is the group's coordinator, as of the last statistics.
+    pub(super) fn coordinator(&self) -> Option<i32> {
+        Some(self.coordinator.load(Ordering::Acquire)).filter(|number| *number >= 0)
     }
 
     /// Whether the group has taken what it had given since this was last asked, having gone on without this member.
@@ -351,8 +359,12 @@ fn named((&partition, slot): (&Partition, &Slot)) -> (Partition, Arc<Queue>, Arc
 impl Role for Assignment {
     fn statistics(&self, statistics: &Statistics) {
         // A consumer's only logical broker is its coordinator.
-        let logical = statistics.brokers.values().filter(|broker| broker.source == "logical");
-        self.late.store(logical.map(|broker| broker.req_timeouts).sum(), Ordering::Release);
+        let logical = || statistics.brokers.values().filter(|broker| broker.source == "logical");
+        self.late.store(logical().map(|broker| broker.req_timeouts).sum(), Ordering::Release);
+        let is_coordinator = |node: &str| logical().any(|broker| broker.nodename == node);
+        let mut known = statistics.brokers.values().filter(|broker| broker.source == "learned");
+        let number = known.find(|broker| is_coordinator(&broker.nodename)).map_or(-1, |broker| broker.nodeid);
+        self.coordinator.store(number, Ordering::Release);
         let Some(topic) = statistics.topics.get(&self.topic) else { return };
         for (partition, slot) in self.slots.lock().iter_mut() {
             let Some(observed) = topic.partitions.get(&kafka_partition(*partition)) else { continue };

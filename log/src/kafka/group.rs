@@ -264,8 +264,11 @@ impl Membership {
                 return Err(LogError::Kafka("what the group has given or taken was not heard of".to_owned()));
             }
         }
-        if question.is_none() && hearing.asks(now) {
-            *question = Some(Question::ask(consumer, &self.group)?);
+        if question.is_none()
+            && let Some(coordinator) = assignment.coordinator()
+            && hearing.asks(now)
+        {
+            *question = Some(Question::ask(consumer, coordinator, &self.group)?);
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 
+const ANSWERED_WITHIN_MS: std::ffi::c_int = 5_000;
+
 /// A member's share of a topic, as the group has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Share {
@@ -24,17 +26,23 @@ pub(super) struct Question<'c> {
 }
 
 impl<'c> Question<'c> {
-    /// Asks. Nothing waits for the answer.
-    pub(super) fn ask(consumer: &'c Consumer, group: &str) -> Result<Self, LogError> {
+    /// Asks the group's coordinator, a broker by its number. librdkafka is not to look for it: it keeps the one that it has found
+    /// once, and where none is found in time it uses what it has freed (confluentinc/librdkafka#4605). Nothing waits for the answer.
+    pub(super) fn ask(consumer: &'c Consumer, coordinator: i32, group: &str) -> Result<Self, LogError> {
         let group = CString::new(group).map_err(|_| LogError::Refused("the group's name holds a NUL".to_owned()))?;
         let client = consumer.client().native_ptr();
         let mut groups = [group.as_ptr()];
         #[allow(unsafe_code, reason = "rust-rdkafka has no safe way to ask for a group by KIP-848")]
         // SAFETY: the client outlives this by its lifetime, the queue is ours until it is dropped, the one name ends in a NUL
-        // and is copied, and no options are the default ones.
+        // and is copied, and so are the options, which are destroyed once; errors of theirs need no text.
         let queue = unsafe {
+            let describe = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
+            let options = sys::rd_kafka_AdminOptions_new(client, describe);
+            sys::rd_kafka_AdminOptions_set_broker(options, coordinator, std::ptr::null_mut(), 0);
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, ANSWERED_WITHIN_MS, std::ptr::null_mut(), 0);
             let queue = sys::rd_kafka_queue_new(client);
-            sys::rd_kafka_DescribeConsumerGroups(client, groups.as_mut_ptr(), groups.len(), std::ptr::null(), queue);
+            sys::rd_kafka_DescribeConsumerGroups(client, groups.as_mut_ptr(), groups.len(), options, queue);
+            sys::rd_kafka_AdminOptions_destroy(options);
             queue
         };
         Ok(Self { queue, consumer: PhantomData })
