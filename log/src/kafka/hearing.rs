@@ -2,7 +2,8 @@
 //!
 //! By KIP-848 a coordinator tells a member once what it is to have, in an answer to a heartbeat, and again only where the member
 //! asks as one that knows nothing. librdkafka (2.12) asks so after an answer that it has seen fail, but not after one that came
-//! too late for it: then it goes on for ever with what it had, and what it should give up is read by nobody else. So when
+//! too late for it. Then it goes on with what it had: what it should give up is read by nobody else until the group's time for a
+//! rebalance is over (`max.poll.interval.ms`, 5 minutes) and throws it out, and what it was given is read by nobody at all. So when
 //! answers were late the group is asked what it thinks that this member has. Where that is not what it has, and stays so, it
 //! has to join again.
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How often the group is asked while there is a doubt.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// How long nothing may move between what a group thinks and what a member has: by its heartbeats it hears of news within 5
-/// seconds, or 15 at the most (`group.consumer.heartbeat.interval.ms`, `group.consumer.max.heartbeat.interval.ms`).
+/// seconds, or 15 at the most, unless the brokers are set to more (`group.consumer.heartbeat.interval.ms`, `group.consumer.max.heartbeat.interval.ms`).
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// What one member knows of its own hearing.

@@ -81,7 +81,7 @@ impl Proxy {
         self.way.send_modify(|way| way.cut = Some(cut));
     }
 
-    /// How many connections were made since it is silent.
+    /// How many connections were made since it is silent, those that their clients have left since among them.
     #[must_use]
     pub fn knocking(&self) -> usize {
         self.knocking.load(Ordering::Acquire)
@@ -110,17 +110,21 @@ fn runtime() -> Result<&'static Runtime> {
 
 /// Takes bytes to and fro until either side has ended, or the way is cut.
 async fn carry(mut client: TcpStream, mut way: watch::Receiver<Way>, knocking: Arc<AtomicUsize>) {
-    knocking.fetch_add(1, Ordering::AcqRel);
-    let opened = heard(&mut way).await;
-    knocking.fetch_sub(1, Ordering::AcqRel);
-    if opened.is_err() || take_through(&mut client, &mut way).await.is_err() {
+    if take_through(&mut client, &mut way, &knocking).await.is_err() {
         // As a host does that knows nothing of the connection.
         let _ = client.set_zero_linger();
     }
 }
 
-async fn take_through(client: &mut TcpStream, way: &mut watch::Receiver<Way>) -> io::Result<()> {
-    let Way { target: Some(target), cut: None } = heard(way).await? else {
+async fn take_through(
+    client: &mut TcpStream,
+    way: &mut watch::Receiver<Way>,
+    knocking: &AtomicUsize,
+) -> io::Result<()> {
+    knocking.fetch_add(1, Ordering::AcqRel);
+    let opened = heard(way).await;
+    knocking.fetch_sub(1, Ordering::AcqRel);
+    let Way { target: Some(target), cut: None } = opened? else {
         return Err(ErrorKind::ConnectionReset.into());
     };
     let mut server = TcpStream::connect(target).await?;
